@@ -1,0 +1,330 @@
+//! What one request brings: its frames as received in one buffer, and a compact index over them.
+//!
+//! A batch is immutable and shared. What drains send is rendered from it once for all drains that are
+//! sending it at that time, and forgotten when the last of them is done, so that what rests in a ring is the
+//! received bytes and the index and nothing else.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::chunk::Chunk;
+use crate::foreign;
+use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
+use crate::message::{Form, Head, Message, write_head};
+
+/// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
+const LINE_PRI: u8 = 190;
+
+/// Who sent a batch, as far as it decides how the batch is read.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The name of the token that the batch came with. A message whose APP-NAME is the token itself or the
+    /// literal `token` has this for its source.
+    pub token_name: Arc<str>,
+    /// The token itself.
+    pub token: Arc<str>,
+    /// Whether the sender is an HTTP drain.
+    pub form: Form,
+    /// The largest frame.
+    pub limit: FrameLimit,
+    /// When the batch was received: the time of messages that have none.
+    pub now: DateTime<Utc>,
+}
+
+/// Why a batch is refused, and where in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("frame {frame} at byte {offset}")]
+pub struct BatchError {
+    /// Which frame, counted from 1.
+    pub frame: usize,
+    /// Where in the body it begins.
+    pub offset: usize,
+    /// What is wrong with it.
+    #[source]
+    pub source: FrameError,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Where the frame's content lies in the batch's buffer.
+    start: u32,
+    end: u32,
+    /// The message's place in the request it came with; filters leave holes.
+    ordinal: u32,
+    source_is_token_name: bool,
+    head: Head,
+}
+
+/// Messages that travel together, indexed once.
+#[derive(Debug)]
+pub struct Batch {
+    bytes: Bytes,
+    entries: Box<[Entry]>,
+    token_name: Arc<str>,
+    drain_form: Mutex<Weak<Frames>>,
+}
+
+impl Batch {
+    /// Reads a whole body of octet-counted frames. Strict frames stay where they are; if there is a foreign
+    /// one, the batch gets a buffer of its own in which that one is rewritten.
+    ///
+    /// # Errors
+    /// [`BatchError`] on the first frame that is malformed, too long or cut short: nothing is taken.
+    pub fn decode(body: Bytes, origin: &Origin) -> Result<Batch, BatchError> {
+        let mut builder = BatchBuilder::new(origin, body.len());
+        let mut input = WholeInput { rest: &body, limit: origin.limit };
+        // Set once a foreign frame was rewritten; until then entries point into the body itself.
+        let mut rewritten: Option<Vec<u8>> = None;
+        loop {
+            let offset = body.len() - input.rest.len();
+            let frame = match input.next() {
+                None => break,
+                Some(Ok(frame)) => frame,
+                Some(Err(source)) => {
+                    return Err(BatchError { frame: builder.entries.len() + 1, offset, source });
+                }
+            };
+            let end = body.len() - input.rest.len();
+            match (Head::parse(frame, origin.form), &mut rewritten) {
+                (Some(head), None) => builder.index(end - frame.len()..end, frame, head),
+                (Some(head), Some(out)) => builder.append(out, frame, head),
+                (None, out) => {
+                    let out = out.get_or_insert_with(|| {
+                        let mut out = Vec::with_capacity(body.len() + 1024);
+                        out.extend_from_slice(&body[..offset]);
+                        out
+                    });
+                    builder.append_foreign(out, frame);
+                }
+            }
+        }
+        Ok(builder.build(rewritten.map_or(body, Bytes::from)))
+    }
+
+    /// Takes a text, one message a line; empty lines are skipped, a line over the limit is cut into several
+    /// messages on a character's boundary.
+    pub fn from_text(text: &[u8], procid: &str, origin: &Origin) -> Batch {
+        let mut builder = BatchBuilder::new(origin, text.len());
+        let mut out = Vec::with_capacity(text.len() + text.len() / 2);
+        let time = origin.now.to_rfc3339_opts(SecondsFormat::Micros, false);
+        let mut message = Vec::new();
+        for line in text.split(|&byte| byte == b'\n') {
+            let mut rest = line.strip_suffix(b"\r").unwrap_or(line);
+            while !rest.is_empty() {
+                message.clear();
+                write_head(&mut message, LINE_PRI, &time, "-", "token", procid);
+                message.extend_from_slice(b" - - ");
+                let room = (origin.limit.get() as usize).saturating_sub(message.len()).max(4);
+                let (piece, more) = rest.split_at(cut_point(rest, room));
+                message.extend_from_slice(piece);
+                rest = more;
+                match Head::parse(&message, Form::Any) {
+                    Some(head) => builder.append(&mut out, &message, head),
+                    None => builder.append_foreign(&mut out, &message),
+                }
+            }
+        }
+        builder.build(out.into())
+    }
+
+    /// The messages for which `keep` is true in a buffer of their own, or `None` if that is all of them.
+    pub fn filtered(&self, mut keep: impl FnMut(usize) -> bool) -> Option<Batch> {
+        let kept: Vec<usize> = (0..self.count()).filter(|&index| keep(index)).collect();
+        (kept.len() < self.count()).then(|| self.gather(kept.into_iter()))
+    }
+
+    fn gather(&self, indexes: impl ExactSizeIterator<Item = usize> + Clone) -> Batch {
+        let size = indexes.clone().map(|index| self.frame(index).len() + 8).sum();
+        let mut bytes = Vec::with_capacity(size);
+        let mut entries = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            let frame = self.frame(index);
+            put_count(&mut bytes, frame.len());
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(frame);
+            entries.push(Entry { start, end: bytes.len() as u32, ..self.entries[index] });
+        }
+        bytes.shrink_to_fit();
+        Batch {
+            bytes: bytes.into(),
+            entries: entries.into(),
+            token_name: self.token_name.clone(),
+            drain_form: Mutex::default(),
+        }
+    }
+
+    /// The message at `index`; its `app` is as sent, see [`Batch::source`].
+    ///
+    /// # Panics
+    /// If there is none, as all that take an index.
+    pub fn message(&self, index: usize) -> Message<'_> {
+        self.entries[index].head.message(self.frame(index))
+    }
+
+    /// A message's source: its APP-NAME, or the token's name where that stands for the token.
+    pub fn source(&self, index: usize) -> &str {
+        self.kept(index)[1]
+    }
+
+    /// A message's PROCID.
+    pub fn procid(&self, index: usize) -> &str {
+        self.kept(index)[2]
+    }
+
+    /// A message's place in the request it came with.
+    pub fn ordinal(&self, index: usize) -> u64 {
+        u64::from(self.entries[index].ordinal)
+    }
+
+    fn frame(&self, index: usize) -> &[u8] {
+        let Entry { start, end, .. } = self.entries[index];
+        &self.bytes[start as usize..end as usize]
+    }
+
+    /// TIME, source, PROCID: what every rendered form keeps.
+    fn kept(&self, index: usize) -> [&str; 3] {
+        let entry = &self.entries[index];
+        let [time, app, procid] = entry.head.kept(self.frame(index));
+        [time, if entry.source_is_token_name { &self.token_name } else { app }, procid]
+    }
+
+    /// All messages as an HTTP drain sends them: `LEN <PRI>1 TIME host SOURCE PROCID - MSG`, without
+    /// structured data, as the original does. Rendered once for all who hold the result at the same time.
+    pub fn drain_form(&self) -> Arc<Frames> {
+        let mut slot = self.drain_form.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(frames) = slot.upgrade() {
+            return frames;
+        }
+        let frames = Arc::new(self.render_drain_form());
+        *slot = Arc::downgrade(&frames);
+        frames
+    }
+
+    fn render_drain_form(&self) -> Frames {
+        // HOST is the only field that can grow, by at most three bytes over `-`, and a source's name.
+        let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
+        let mut builder = FramesBuilder::with_capacity(room, self.count());
+        for (index, entry) in self.entries.iter().enumerate() {
+            let [time, source, procid] = self.kept(index);
+            let text = entry.head.text(self.frame(index));
+            let pri_len = 1 + usize::from(entry.head.pri > 9) + usize::from(entry.head.pri > 99);
+            let head_len = "<>1 ".len() + pri_len + time.len() + " host ".len() + source.len() + 1;
+            put_count(&mut builder.bytes, head_len + procid.len() + " - ".len() + text.len());
+            write_head(&mut builder.bytes, entry.head.pri, time, "host", source, procid);
+            builder.bytes.extend_from_slice(b" - ");
+            builder.bytes.extend_from_slice(text);
+            builder.end_frame();
+        }
+        builder.build()
+    }
+
+    /// Appends a message as a tail shows it: `TIME SOURCE[PROCID]: MSG` and one newline. CR and LF inside the
+    /// text are escaped, so that a text cannot forge another line; bytes that are not UTF-8 become U+FFFD.
+    pub fn write_line(&self, index: usize, out: &mut String) {
+        let [time, source, procid] = self.kept(index);
+        for piece in [time, " ", source, "[", procid, "]: "] {
+            out.push_str(piece);
+        }
+        let text = String::from_utf8_lossy(self.entries[index].head.text(self.frame(index)));
+        write_escaped(trim_line_end(&text), out);
+        out.push('\n');
+    }
+}
+
+fn trim_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
+}
+
+fn write_escaped(text: &str, out: &mut String) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr2(b'\r', b'\n', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        out.push_str(if rest.as_bytes()[at] == b'\n' { "\\n" } else { "\\r" });
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}
+
+/// Where to cut `bytes` so that the front has at most `most` bytes (and at least one) and no character of
+/// UTF-8 is torn; where the bytes are no UTF-8, at `most`.
+pub(crate) fn cut_point(bytes: &[u8], most: usize) -> usize {
+    if bytes.len() <= most {
+        return bytes.len();
+    }
+    let is_start = |at: &usize| bytes[*at] & 0xC0 != 0x80;
+    (most.saturating_sub(3).max(1)..=most).rev().find(is_start).unwrap_or(most)
+}
+
+impl Chunk for Batch {
+    fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn size(&self, range: Range<usize>) -> usize {
+        match (
+            self.entries.get(range.start),
+            range.end.checked_sub(1).and_then(|last| self.entries.get(last)),
+        ) {
+            (Some(first), Some(last)) if !range.is_empty() => (last.end - first.start) as usize,
+            _ => 0,
+        }
+    }
+
+    fn footprint(&self) -> usize {
+        self.bytes.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    fn copy_out(&self, range: Range<usize>) -> Batch {
+        self.gather(range)
+    }
+}
+
+/// Entries while a batch is read.
+struct BatchBuilder<'a> {
+    origin: &'a Origin,
+    entries: Vec<Entry>,
+}
+
+impl<'a> BatchBuilder<'a> {
+    fn new(origin: &'a Origin, body_len: usize) -> BatchBuilder<'a> {
+        // A guess that fits lines of 128 bytes and more without growing.
+        BatchBuilder { origin, entries: Vec::with_capacity(body_len / 128 + 1) }
+    }
+
+    fn index(&mut self, at: Range<usize>, frame: &[u8], head: Head) {
+        let [_, app, _] = head.kept(frame);
+        self.entries.push(Entry {
+            start: at.start as u32,
+            end: at.end as u32,
+            ordinal: self.entries.len() as u32,
+            source_is_token_name: app == "token" || app == &*self.origin.token,
+            head,
+        });
+    }
+
+    fn append(&mut self, out: &mut Vec<u8>, frame: &[u8], head: Head) {
+        put_count(out, frame.len());
+        out.extend_from_slice(frame);
+        self.index(out.len() - frame.len()..out.len(), frame, head);
+    }
+
+    fn append_foreign(&mut self, out: &mut Vec<u8>, frame: &[u8]) {
+        let mut message = Vec::with_capacity(frame.len() + 128);
+        foreign::rewrite(frame, self.origin.now, &mut message);
+        let head = Head::parse(&message, Form::Any).expect("a rewritten message is strict");
+        self.append(out, &message, head);
+    }
+
+    fn build(self, bytes: Bytes) -> Batch {
+        Batch {
+            bytes,
+            entries: self.entries.into(),
+            token_name: self.origin.token_name.clone(),
+            drain_form: Mutex::default(),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The head of an RFC 5424 message, found in one scan without an allocation.
+//!
+//! `<PRI>1 TIME HOST APP PROCID MSGID SD MSG`, each field printable ASCII, single spaces. The structured
+//! data may be missing altogether, as in the body of an HTTP drain (`reference: Logplex 5.2`): a message in
+//! which no well-formed structured data follows MSGID is of that form. What this scan refuses is read by
+//! [`crate::foreign`] and rewritten, so that everything behind the door has a [`Head`].
+
+use std::ops::Range;
+
+/// One message, borrowed from its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// PRI: facility × 8 + severity, 0 to 191 (RFC 5424, 6.2.1).
+    pub pri: u8,
+    /// TIMESTAMP as sent.
+    pub time: &'a str,
+    /// HOSTNAME.
+    pub host: &'a str,
+    /// APP-NAME.
+    pub app: &'a str,
+    /// PROCID.
+    pub procid: &'a str,
+    /// MSGID.
+    pub msgid: &'a str,
+    /// STRUCTURED-DATA with its brackets, `-` if nil, or `None` in the drain form, which has no such field.
+    pub structured_data: Option<&'a [u8]>,
+    /// MSG: any bytes, with a final newline if one was sent.
+    pub text: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// Reads a frame in our own strict form, or `None` if it is foreign.
+    pub fn parse(frame: &'a [u8], form: Form) -> Option<Message<'a>> {
+        Head::parse(frame, form).map(|head| head.message(frame))
+    }
+
+    /// The severity, 0 (emergency) to 7 (debug).
+    pub fn severity(&self) -> u8 {
+        self.pri & 7
+    }
+
+    /// Appends the message as strict RFC 5424, structured data as `-` where there is none.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        write_head(out, self.pri, self.time, self.host, self.app, self.procid);
+        out.push(b' ');
+        out.extend_from_slice(self.msgid.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(self.structured_data.unwrap_or(b"-"));
+        out.push(b' ');
+        out.extend_from_slice(self.text);
+    }
+}
+
+/// Appends `<PRI>1 TIME HOST APP PROCID`, what every form begins with.
+pub(crate) fn write_head(out: &mut Vec<u8>, pri: u8, time: &str, host: &str, app: &str, procid: &str) {
+    out.push(b'<');
+    out.extend_from_slice(itoa::Buffer::new().format(pri).as_bytes());
+    out.extend_from_slice(b">1");
+    for field in [time, host, app, procid] {
+        out.push(b' ');
+        out.extend_from_slice(field.as_bytes());
+    }
+}
+
+/// What is known of a frame's form before it is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// With structured data, or visibly without.
+    #[default]
+    Any,
+    /// From an HTTP drain: where HOST is `host` and MSGID nil there is no structured data, whatever the text
+    /// looks like.
+    Drain,
+}
+
+/// Where the fields of a strict message lie in its frame. Fields are one space apart, so each start tells
+/// where the field before it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) pri: u8,
+    time: u16,
+    host: u16,
+    app: u16,
+    procid: u16,
+    msgid: u16,
+    structured_data: u16,
+    /// Equal to `structured_data` where there is none.
+    structured_data_end: u32,
+    text: u32,
+}
+
+impl Head {
+    pub(crate) fn parse(frame: &[u8], form: Form) -> Option<Head> {
+        let (pri, time) = pri_and_version(frame)?;
+        let host = next_field(frame, time)?;
+        if !is_timestamp(&frame[time..host - 1]) {
+            return None;
+        }
+        let app = next_field(frame, host)?;
+        let procid = next_field(frame, app)?;
+        let msgid = next_field(frame, procid)?;
+        // A frame may end with MSGID: the drain form of an empty text whose last space was trimmed.
+        let structured_data = match next_field(frame, msgid) {
+            Some(start) => start,
+            None if is_printable(&frame[msgid..]) => frame.len(),
+            None => return None,
+        };
+        let drain_like = &frame[host..app - 1] == b"host" && frame.get(msgid..msgid + 2) == Some(b"- ");
+        let rest = &frame[structured_data.min(frame.len())..];
+        let length = match form {
+            Form::Drain if drain_like => 0,
+            _ => structured_data_len(rest, drain_like),
+        };
+        let structured_data_end = structured_data + length;
+        // One space stands between the structured data and the text; a message may also end with the former.
+        let text = if length == 0 { structured_data } else { (structured_data_end + 1).min(frame.len()) };
+        Some(Head {
+            pri,
+            time: time as u16,
+            host: u16::try_from(host).ok()?,
+            app: u16::try_from(app).ok()?,
+            procid: u16::try_from(procid).ok()?,
+            msgid: u16::try_from(msgid).ok()?,
+            structured_data: u16::try_from(structured_data).ok()?,
+            structured_data_end: structured_data_end as u32,
+            text: text as u32,
+        })
+    }
+
+    /// The text of the frame that this head was read from.
+    pub(crate) fn text<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        &frame[self.text as usize..]
+    }
+
+    /// The fields that every rendered form keeps: time, app, procid.
+    pub(crate) fn kept<'a>(&self, frame: &'a [u8]) -> [&'a str; 3] {
+        [
+            field(frame, self.time..self.host - 1),
+            field(frame, self.app..self.procid - 1),
+            field(frame, self.procid..self.msgid - 1),
+        ]
+    }
+
+    pub(crate) fn message<'a>(&self, frame: &'a [u8]) -> Message<'a> {
+        let [time, app, procid] = self.kept(frame);
+        let structured_data = self.structured_data as usize..self.structured_data_end as usize;
+        let msgid_end = (self.structured_data as usize).min(frame.len());
+        let msgid = &frame[self.msgid as usize..msgid_end];
+        Message {
+            pri: self.pri,
+            time,
+            host: field(frame, self.host..self.app - 1),
+            app,
+            procid,
+            msgid: std::str::from_utf8(msgid.strip_suffix(b" ").unwrap_or(msgid)).unwrap_or("-"),
+            structured_data: (!structured_data.is_empty()).then(|| &frame[structured_data]),
+            text: self.text(frame),
+        }
+    }
+}
+
+/// A head's field as text; it was checked to be printable ASCII when the head was read.
+fn field(frame: &[u8], range: Range<u16>) -> &str {
+    std::str::from_utf8(&frame[range.start as usize..range.end as usize]).unwrap_or("-")
+}
+
+fn is_printable(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+/// `<PRI>1 `, PRI 0 to 191 without leading zeros; returns it and where TIMESTAMP starts.
+fn pri_and_version(frame: &[u8]) -> Option<(u8, usize)> {
+    let (digits, rest_at) = match frame {
+        [b'<', a, b'>', b'1', b' ', ..] => (&[*a][..], 5),
+        [b'<', a, b, b'>', b'1', b' ', ..] if *a != b'0' => (&[*a, *b][..], 6),
+        [b'<', b'1', b, c, b'>', b'1', b' ', ..] => (&[b'1', *b, *c][..], 7),
+        _ => return None,
+    };
+    let mut pri = 0u16;
+    for digit in digits {
+        pri = pri * 10 + u16::from(digit.is_ascii_digit().then(|| digit - b'0')?);
+    }
+    (pri <= 191).then_some((pri as u8, rest_at))
+}
+
+/// Where the field after the one at `start` begins: one or more printable bytes and one space.
+fn next_field(frame: &[u8], start: usize) -> Option<usize> {
+    let length = frame.get(start..)?.iter().position(|byte| !byte.is_ascii_graphic())?;
+    (length > 0 && frame[start + length] == b' ').then_some(start + length + 1)
+}
+
+/// RFC 3339 as RFC 5424, 6.2.3 narrows it: upper-case `T` and `Z`, at most six digits of a second.
+/// Checks the shape and coarse ranges, not the calendar.
+fn is_timestamp(time: &[u8]) -> bool {
+    let Some((date_time, rest)) = time.split_at_checked(19) else { return false };
+    let shape = date_time.iter().zip(b"0000-00-00T00:00:00").all(|(byte, shape)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == other,
+    });
+    let two = |at: usize| date_time[at].wrapping_sub(b'0') * 10 + date_time[at + 1].wrapping_sub(b'0');
+    if !shape || !(1..=12).contains(&two(5)) || !(1..=31).contains(&two(8)) {
+        return false;
+    }
+    if two(11) > 23 || two(14) > 59 || two(17) > 59 {
+        return false;
+    }
+    let zone = match rest {
+        [b'.', fraction @ ..] => {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if !(1..=6).contains(&digits) {
+                return false;
+            }
+            &fraction[digits..]
+        }
+        zone => zone,
+    };
+    match zone {
+        [b'Z'] => true,
+        [b'+' | b'-', a, b, b':', c, d] => {
+            [a, b, c, d].iter().all(|byte| byte.is_ascii_digit())
+                && (*a, *b) <= (b'2', b'9')
+                && !(*a == b'2' && *b > b'3')
+                && *c <= b'5'
+        }
+        _ => false,
+    }
+}
+
+/// How long the structured data at the front of `rest` is; 0 if there is none.
+///
+/// `[INFO] text` is well-formed structured data and, in a drain's body, a common beginning of a text. Where
+/// the head looks like a drain's (`drain_like`), an element without parameters is taken for text.
+fn structured_data_len(rest: &[u8], drain_like: bool) -> usize {
+    let ended = |len: usize| matches!(rest.get(len), None | Some(b' '));
+    match rest.first() {
+        Some(b'-') if ended(1) => 1,
+        Some(b'[') => {
+            let mut len = 0;
+            while rest.get(len) == Some(&b'[') {
+                match element_len(&rest[len..]) {
+                    Some((_, 0)) | None if drain_like => return 0,
+                    Some((element, _)) => len += element,
+                    None => return 0,
+                }
+            }
+            if ended(len) { len } else { 0 }
+        }
+        _ => 0,
+    }
+}
+
+/// The length of one `[ID name="value" …]` and its number of parameters.
+fn element_len(rest: &[u8]) -> Option<(usize, usize)> {
+    let name_len = |from: usize| {
+        let name = rest[from..].iter().take_while(|b| b.is_ascii_graphic() && !b"=]\"".contains(b));
+        Some(name.count()).filter(|len| *len > 0)
+    };
+    let mut at = 1 + name_len(1)?;
+    let mut parameters = 0;
+    loop {
+        match rest.get(at)? {
+            b']' => return Some((at + 1, parameters)),
+            b' ' => at += 1,
+            _ => return None,
+        }
+        at += name_len(at)?;
+        if rest.get(at..at + 2)? != b"=\"" {
+            return None;
+        }
+        at += 2;
+        loop {
+            match rest.get(at)? {
+                b'\\' => at += 2,
+                b'"' => break,
+                _ => at += 1,
+            }
+        }
+        at += 1;
+        parameters += 1;
+    }
+}

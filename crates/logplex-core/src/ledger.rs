@@ -198,15 +198,30 @@ impl Ledger {
         self.channel_gap.lost.add(count, now, reason);
     }
 
-    /// Takes over what an earlier process left untold, as accepted and gone here.
-    pub fn inherit(&mut self, gap: Gap) {
-        self.accepted += gap.total();
-        let dropped = gap.dropped.reason.unwrap_or(DropReason::Crash);
-        let lost = gap.lost.reason.unwrap_or(LossReason::Stopped);
-        self.dropped[dropped as usize] += gap.dropped.count;
-        self.lost[lost as usize] += gap.lost.count;
-        self.reader_gap.merge(gap);
-        self.channel_gap.merge(gap);
+    /// Takes over what an earlier process left untold to the reader and to its channel: accepted and gone,
+    /// as far as this ledger is concerned.
+    pub fn inherit(&mut self, reader: Gap, channel: Gap) {
+        self.accepted += reader.total();
+        let dropped = reader.dropped.reason.unwrap_or(DropReason::Crash);
+        let lost = reader.lost.reason.unwrap_or(LossReason::Stopped);
+        self.dropped[dropped as usize] += reader.dropped.count;
+        self.lost[lost as usize] += reader.lost.count;
+        self.reader_gap.merge(reader);
+        self.channel_gap.merge(channel);
+    }
+
+    /// Adds the numbers of a reader that is gone, for the sum over all that ever were. Its gaps go with it.
+    pub fn absorb(&mut self, other: &Ledger) {
+        self.accepted += other.accepted;
+        self.generated += other.generated;
+        self.delivered += other.delivered;
+        self.held += other.held;
+        for (ours, theirs) in self.dropped.iter_mut().zip(other.dropped) {
+            *ours += theirs;
+        }
+        for (ours, theirs) in self.lost.iter_mut().zip(other.lost) {
+            *ours += theirs;
+        }
     }
 
     fn gap_mut(&mut self, teller: Teller) -> &mut Gap {
@@ -229,9 +244,15 @@ impl Ledger {
         Some(std::mem::take(self.gap_mut(teller))).filter(|gap| !gap.is_empty())
     }
 
-    /// Puts back a gap whose notice could not be delivered.
+    /// As [`Ledger::take_gap`] if `due`, else nothing: the gap goes on growing.
+    pub fn take_gap_if(&mut self, teller: Teller, due: bool) -> Option<Gap> {
+        if due { self.take_gap(teller) } else { None }
+    }
+
+    /// Puts back a gap whose notice could not be delivered. It came before what went since.
     pub fn restore_gap(&mut self, teller: Teller, gap: Gap) {
-        self.gap_mut(teller).merge(gap);
+        let newer = std::mem::replace(self.gap_mut(teller), gap);
+        self.gap_mut(teller).merge(newer);
     }
 
     /// Messages that producers brought.
@@ -280,3 +301,6 @@ impl Ledger {
         self.accepted + self.generated == self.delivered + gone + self.held
     }
 }
+
+#[cfg(test)]
+mod tests;

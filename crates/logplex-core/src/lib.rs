@@ -25,8 +25,11 @@
 
 pub mod frame;
 pub mod message;
+#[cfg(feature = "client")]
+pub mod outlet;
 
 mod batch;
+mod chain;
 mod chunk;
 mod foreign;
 mod ledger;
@@ -34,6 +37,7 @@ mod notice;
 mod ring;
 
 pub use batch::{Batch, BatchError, Origin};
+pub use chain::Chain;
 pub use chunk::{Chunk, Part};
 pub use frame::{FrameError, FrameLimit, Frames};
 pub use ledger::{DropReason, Gap, Ledger, LossReason, Tally, Teller};

@@ -175,6 +175,11 @@ impl<C: Chunk> Ring<C> {
         self.lose(count, reason, now);
     }
 
+    /// What rests here, oldest first.
+    pub fn parts(&self) -> impl DoubleEndedIterator<Item = &Part<C>> {
+        self.parts.iter()
+    }
+
     /// How many messages rest here; those in flight are not among them.
     pub fn messages(&self) -> usize {
         self.messages

@@ -1,1 +1,89 @@
-fn main() {}
+//! `logplex`: a log router in one binary. See the README for what it does and ARCHITECTURE for how.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command};
+use crate::serve::{Server, say};
+
+mod channel;
+mod checkpoint;
+mod cli;
+mod config;
+mod destination;
+mod drain;
+mod http;
+mod hub;
+mod mailbox;
+mod metrics;
+mod rate;
+mod repeats;
+mod serve;
+mod store;
+mod tail;
+mod tasks;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("LOGPLEX_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("logplex: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("logplex: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(args) => {
+            let stop = stop_on_signals()?;
+            let server = Server::start(args.try_into()?).await?;
+            let address = server.address()?;
+            if let Some(key) = &server.new_key {
+                say(&format!("API key, shown only now: {key}"));
+            }
+            say(&format!("listening on http://{address}"));
+            info!(%address, "listening");
+            server.run(stop).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Tail(_) | Command::Dev(_) => anyhow::bail!("not here yet"),
+    }
+}
+
+/// Cancelled by the first SIGTERM or SIGINT; a second one ends the process at once.
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let told = stop.clone();
+    tasks::Tasks::default().spawn("signals", |_| async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if told.is_cancelled() {
+                std::process::exit(130);
+            }
+            told.cancel();
+        }
+    });
+    Ok(stop)
+}

@@ -1,0 +1,334 @@
+//! The ordered outlet: posts one request after the other to one endpoint, each until it is answered for good
+//! or given up.
+//!
+//! One connection, one request in flight, no task and no queue of its own. Whoever calls
+//! [`Outlet::deliver`] is the queue's owner and gets an answer that his ledger can count:
+//!
+//! * **delivered**: an answer of 2xx came;
+//! * **given up**, with the [`LossReason`]: a final answer, or the [`RetryPolicy`] came to its end, or the
+//!   stop instant came. `Unanswered` if *any* attempt may have been taken, whatever came after it.
+//!
+//! A slow or broken peer makes `deliver` take long, at most [`RetryPolicy::max_age`] and one more attempt;
+//! meanwhile whatever feeds the outlet collects or drops. Nothing starts, and nothing goes on, past the stop
+//! instant. Dropping the outlet closes its connection at once.
+//!
+//! # An attempt
+//! Connects, or uses the connection of the request before if that has been idle for less than
+//! [`OutletConfig::idle_close`] and its peer has not closed it. A peer may close just then: a failure on a
+//! used connection before a byte of the answer came is tried again at once on a new one, once, as the same
+//! attempt. After the answer up to 64 KiB of its body are read and thrown away, so that the connection can be
+//! used again; a longer one is closed.
+//!
+//! It deliberately follows no redirect, pipelines nothing, compresses nothing, uses no proxy and speaks no
+//! HTTP/2: one stream of ordered requests gains nothing from it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future;
+use std::time::{Duration, SystemTime};
+
+use http::header::HeaderMap;
+use http::status::StatusCode;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use crate::ledger::LossReason;
+
+mod config;
+mod connect;
+mod connection;
+mod endpoint;
+mod error;
+mod guard;
+mod request;
+mod retry;
+mod stop;
+mod tls;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::OutletConfig;
+use connection::{Chunks, Connection, PostError};
+pub use endpoint::{Endpoint, EndpointError, basic_authorization};
+pub use error::{AttemptError, ConnectError, GivenUp, LastOutcome};
+pub use guard::{AddressGuard, Forbidden};
+pub use request::Request;
+pub use retry::RetryPolicy;
+use retry::Verdict;
+pub use stop::Stop;
+use stop::{is_due, rest_until, stopped};
+pub use tls::{TlsError, Trust, tls_config};
+
+/// A request that was answered 2xx.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// The answer.
+    pub status: StatusCode,
+    /// How many attempts it took.
+    pub attempts: u32,
+}
+
+/// One attempt, just ended.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Attempt<'a> {
+    /// Counts from 1.
+    pub number: u32,
+    /// How long it took, from connecting to the end of the answer.
+    pub took: Duration,
+    /// The answer, or why there is none.
+    pub outcome: Result<StatusCode, &'a AttemptError>,
+    /// The pause before the next; `None` if this was the last. A stop instant may still cut it short.
+    pub retry_in: Option<Duration>,
+}
+
+/// Posts requests to one endpoint, in order. See the [module](self).
+///
+/// # Examples
+///
+/// ```no_run
+/// use http::HeaderValue;
+/// use logplex_core::outlet::{Endpoint, Outlet, OutletConfig, Request, Trust, tls_config};
+/// use tokio::sync::watch;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoint = Endpoint::parse("https://token:t.123@logs.example/logs")?;
+/// let tls = tls_config(Trust::Platform)?;
+/// let mut outlet = Outlet::new(endpoint, OutletConfig::new(HeaderValue::from_static("me/1"), Some(tls)));
+///
+/// let request = Request::new(vec!["19 <190>1 - - - - - hi".into()], 1);
+/// let (_stop_tx, mut stop) = watch::channel(None);
+/// match outlet.deliver(&request, &mut stop, |attempt| println!("{attempt:?}")).await {
+///     Ok(delivered) => println!("after {} attempts", delivered.attempts),
+///     Err(given_up) => println!("{} messages lost: {}", request.messages, given_up.chain()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Outlet {
+    endpoint: Endpoint,
+    config: OutletConfig,
+    /// The connection of the request before. Taken out while in use, so that a cancelled request never
+    /// leaves a half-used one behind.
+    idle: Option<Connection>,
+}
+
+impl Outlet {
+    /// An outlet without a connection; the first request opens one.
+    pub fn new(endpoint: Endpoint, config: OutletConfig) -> Outlet {
+        Outlet { endpoint, config, idle: None }
+    }
+
+    /// Where the requests go.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Delivers one request: tries until it is answered for good or given up. `observe` is told of every
+    /// attempt once, when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the request was given up; the error's reason is what the ledger counts. If `stop` was due before
+    /// the first attempt, no attempt was made.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection. The request may have been taken: count it as
+    /// [`LossReason::Unanswered`], or better, use `stop`.
+    pub async fn deliver(
+        &mut self,
+        request: &Request,
+        stop: &mut Stop,
+        mut observe: impl FnMut(Attempt<'_>),
+    ) -> Result<Delivered, GivenUp> {
+        let headers = request.all_headers(&self.endpoint, &self.config.user_agent);
+        let started = Instant::now();
+        let mut attempts = 0;
+        let mut unanswered = false;
+        let mut reason = LossReason::Stopped;
+        if is_due(stop, started) {
+            return Err(GivenUp { reason, attempts, last: AttemptError::Stopped.into() });
+        }
+        loop {
+            attempts += 1;
+            let begun = Instant::now();
+            // Stop first: past its instant not even a connection that has just opened is written to.
+            let answer = tokio::select! {
+                biased;
+                () = stopped(stop) => Err(AttemptError::Stopped),
+                answer = self.attempt(&headers, request, &mut unanswered) => answer,
+            };
+            let (outcome, retry_after) = match answer {
+                Ok(answer) => (Ok(answer.status), self.keep(answer, stop).await),
+                Err(error) => (Err(error), None),
+            };
+            let verdict = retry::judge(&outcome, reason);
+            let retry_at = match verdict {
+                Verdict::Again(_) => self.retry_at(attempts, started, retry_after, stop),
+                Verdict::Delivered(_) | Verdict::Final(_) => None,
+            };
+            observe(Attempt {
+                number: attempts,
+                took: begun.elapsed(),
+                outcome: outcome.as_ref().copied(),
+                retry_in: retry_at.map(|at| at.saturating_duration_since(Instant::now())),
+            });
+            reason = match verdict {
+                Verdict::Delivered(status) => return Ok(Delivered { status, attempts }),
+                _ if unanswered => LossReason::Unanswered,
+                Verdict::Again(reason) | Verdict::Final(reason) => reason,
+            };
+            let rested = match retry_at {
+                Some(at) => rest_until(at, stop).await,
+                None => false,
+            };
+            if !rested {
+                let last = outcome.map_or_else(LastOutcome::Failed, LastOutcome::Answered);
+                return Err(GivenUp { reason, attempts, last });
+            }
+        }
+    }
+
+    /// Watches the idle connection between requests and closes it as soon as its peer does or it is too old
+    /// to be used again. Never returns: for a `select!` with the wait for work.
+    ///
+    /// Without it a connection whose peer is gone stays open until the next request or until the outlet is
+    /// dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the connection stays as it is.
+    pub async fn tend(&mut self) -> Infallible {
+        if let Some(connection) = &mut self.idle {
+            let too_old = connection.idle_since + self.config.idle_close;
+            // Either way it is over.
+            timeout_at(too_old, connection.closed()).await.ok();
+            self.idle = None;
+        }
+        future::pending().await
+    }
+
+    /// One attempt: over the idle connection if there is one, and if that fails as a connection does that
+    /// was closed while idle, over a new one.
+    async fn attempt(
+        &mut self,
+        headers: &HeaderMap,
+        request: &Request,
+        unanswered: &mut bool,
+    ) -> Result<Answer, AttemptError> {
+        if let Some(connection) = self.take_idle().await {
+            let deadline = Instant::now() + self.config.request_timeout;
+            let answer = self.exchange(connection, deadline, headers, request, unanswered).await;
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(PostError { error: AttemptError::Unsent(_) | AttemptError::Broken(_), heard: false }) => {
+                }
+                // A peer that hangs was not closed while idle: asking it again at once would not help it.
+                Err(failed) => return Err(failed.error),
+            }
+        }
+        let now = Instant::now();
+        let deadline = now + self.config.request_timeout;
+        let connected_by = deadline.min(now + self.config.connect_timeout);
+        let stream = connect::connect(&self.endpoint, &self.config, connected_by).await?;
+        let connection = Connection::new(stream).await.map_err(AttemptError::Unsent)?;
+        self.exchange(connection, deadline, headers, request, unanswered).await.map_err(|failed| failed.error)
+    }
+
+    /// The idle connection, if it can be used again.
+    async fn take_idle(&mut self) -> Option<Connection> {
+        let mut connection = self.idle.take()?;
+        let fresh = connection.idle_since.elapsed() < self.config.idle_close;
+        (fresh && connection.is_alive().await).then_some(connection)
+    }
+
+    async fn exchange(
+        &mut self,
+        mut connection: Connection,
+        deadline: Instant,
+        headers: &HeaderMap,
+        request: &Request,
+        unanswered: &mut bool,
+    ) -> Result<Answer, PostError> {
+        let mut message = http::Request::new(Chunks::new(&request.body));
+        *message.method_mut() = http::Method::POST;
+        *message.uri_mut() = self.endpoint.target.clone();
+        *message.headers_mut() = headers.clone();
+
+        // In doubt until the answer comes, so that the doubt remains when this future is dropped.
+        let before = std::mem::replace(unanswered, true);
+        let head = match timeout_at(deadline, connection.post(message)).await {
+            Ok(head) => head,
+            Err(_) => {
+                let error = AttemptError::TimedOut(self.config.request_timeout);
+                return Err(PostError { error, heard: true });
+            }
+        };
+        if matches!(head, Ok(_) | Err(PostError { error: AttemptError::Unsent(_), .. })) {
+            *unanswered = before;
+        }
+        let (head, body) = head?.into_parts();
+        Ok(Answer {
+            status: head.status,
+            retry_after: retry::retry_after(&head.headers, SystemTime::now()),
+            connection,
+            body,
+            deadline,
+        })
+    }
+
+    /// Reads what is left of an answer, so that its connection can be used again; closes it if that takes
+    /// too long or too much. What the answer meant stands either way. Returns its `Retry-After`.
+    async fn keep(&mut self, answer: Answer, stop: &mut Stop) -> Option<Duration> {
+        let Answer { mut connection, body, deadline, retry_after, .. } = answer;
+        let reusable = tokio::select! {
+            biased;
+            reusable = timeout_at(deadline, connection.discard(body)) => reusable.unwrap_or(false),
+            () = stopped(stop) => false,
+        };
+        if reusable {
+            self.idle = Some(connection);
+        }
+        retry_after
+    }
+
+    /// When the next attempt starts; `None` if there is none.
+    fn retry_at(
+        &self,
+        attempts: u32,
+        started: Instant,
+        retry_after: Option<Duration>,
+        stop: &Stop,
+    ) -> Option<Instant> {
+        let policy = &self.config.retry;
+        if !policy.allows_another(attempts) {
+            return None;
+        }
+        let at = Instant::now().checked_add(policy.pause(attempts, retry_after))?;
+        let in_time = at.saturating_duration_since(started) <= policy.max_age;
+        (in_time && !is_due(stop, at)).then_some(at)
+    }
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet")
+            .field("endpoint", &self.endpoint)
+            .field("config", &self.config)
+            .field("idle", &self.idle)
+            .finish()
+    }
+}
+
+/// The head of an answer, and what is needed to read the rest of it.
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    connection: Connection,
+    body: Incoming,
+    deadline: Instant,
+}

@@ -1,0 +1,90 @@
+//! From an endpoint to an open connection: look-up, address check, TCP, TLS.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use url::Host;
+
+use super::endpoint::Endpoint;
+use super::error::ConnectError;
+use super::wire::Stream;
+use super::{AddressGuard, OutletConfig};
+
+/// The most addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 8;
+
+/// Opens a stream to the endpoint, by `deadline`.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    config: &OutletConfig,
+    deadline: Instant,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    let mut doing = "";
+    let stream = timeout_at(deadline, connect_in_steps(endpoint, config, deadline, &mut doing)).await;
+    stream.unwrap_or(Err(ConnectError::TimedOut { doing }))
+}
+
+async fn connect_in_steps(
+    endpoint: &Endpoint,
+    config: &OutletConfig,
+    deadline: Instant,
+    doing: &mut &'static str,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    *doing = "looking up the host name";
+    let addresses = addresses(endpoint, config.addresses).await?;
+
+    *doing = "connecting";
+    let tcp = connect_to_one_of(&addresses, deadline).await?;
+    // A request is written whole; waiting for more of it would only delay a small one. A socket that takes
+    // no options is broken, which the first write will say better.
+    tcp.set_nodelay(true).ok();
+
+    let Some(name) = &endpoint.server_name else { return Ok(Box::new(tcp)) };
+    *doing = "in the TLS handshake";
+    let tls = config.tls.clone().ok_or(ConnectError::NoTls)?;
+    let tls = TlsConnector::from(tls).connect(name.clone(), tcp).await.map_err(ConnectError::Tls)?;
+    Ok(Box::new(tls))
+}
+
+/// The endpoint's addresses that the guard lets through; at least one.
+async fn addresses(endpoint: &Endpoint, guard: AddressGuard) -> Result<Vec<SocketAddr>, ConnectError> {
+    let found = match (endpoint.address(), &endpoint.host) {
+        (None, Host::Domain(name)) => {
+            let found = lookup_host((name.as_str(), endpoint.port)).await.map_err(ConnectError::Lookup)?;
+            found.take(MOST_ADDRESSES).collect()
+        }
+        (address, _) => Vec::from_iter(address.map(|address| SocketAddr::new(address, endpoint.port))),
+    };
+    let mut refused = None;
+    let mut allowed = found;
+    allowed.retain(|address| match guard.check(address.ip()) {
+        Ok(()) => true,
+        Err(forbidden) => {
+            refused = Some(forbidden);
+            false
+        }
+    });
+    match refused {
+        Some(forbidden) if allowed.is_empty() => Err(forbidden.into()),
+        _ if allowed.is_empty() => Err(ConnectError::NoAddress),
+        _ => Ok(allowed),
+    }
+}
+
+/// Connects to the first address that answers. Each gets an equal share of what time is left, so that one
+/// that swallows packets leaves some for the next.
+async fn connect_to_one_of(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, ConnectError> {
+    let mut failed = ConnectError::NoAddress;
+    for (address, untried) in addresses.iter().zip((1..=addresses.len() as u32).rev()) {
+        let share: Duration = deadline.saturating_duration_since(Instant::now()) / untried;
+        failed = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(source)) => ConnectError::Tcp { address: *address, source },
+            Err(_) => ConnectError::TimedOut { doing: "connecting" },
+        };
+    }
+    Err(failed)
+}

@@ -1,0 +1,168 @@
+//! One HTTP/1.1 connection, driven by whoever uses it.
+//!
+//! hyper splits a connection into a handle and a driver that somebody must poll. Here the same task polls
+//! both, so nothing runs on when the connection is dropped, and an idle connection costs no task. While
+//! nobody polls, a peer's close goes unnoticed: [`Connection::is_alive`] looks before each reuse.
+
+use std::fmt;
+use std::future::{self, Future};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::error::AttemptError;
+use super::wire::{Stream, Traffic, Wire};
+
+/// The most of an answer's body that is read so that the connection can be used again. Reading more costs
+/// more than a new connection.
+const MOST_DISCARDED: u64 = 64 * 1024;
+
+/// The most bytes that an answer's head may have.
+const MOST_HEAD: usize = 64 * 1024;
+
+/// An open connection with at most one request on it.
+pub(super) struct Connection {
+    sender: http1::SendRequest<Chunks>,
+    /// `None` once the connection has ended.
+    driver: Option<http1::Connection<TokioIo<Wire>, Chunks>>,
+    traffic: Traffic,
+    /// When the last answer was read to its end.
+    pub(super) idle_since: Instant,
+}
+
+/// Why a request has no answer.
+pub(super) struct PostError {
+    pub(super) error: AttemptError,
+    /// Whether any byte of an answer came.
+    pub(super) heard: bool,
+}
+
+impl Connection {
+    pub(super) async fn new(stream: Box<dyn Stream>) -> Result<Connection, hyper::Error> {
+        let (wire, traffic) = Wire::new(stream);
+        let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(wire));
+        let (sender, driver) = handshake.await?;
+        Ok(Connection { sender, driver: Some(driver), traffic, idle_since: Instant::now() })
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn post(&mut self, request: Request<Chunks>) -> Result<Response<Incoming>, PostError> {
+        self.traffic.begin();
+        let mut answer = pin!(self.sender.try_send_request(request));
+        // The driver first: it is what brings the answer, also the one that it ended.
+        let answer = future::poll_fn(|cx| {
+            poll_driver(&mut self.driver, cx);
+            answer.as_mut().poll(cx)
+        });
+        answer.await.map_err(|mut failed| {
+            // hyper gives the request back if, and only if, it had not begun to write it.
+            let unsent = failed.take_message().is_some();
+            let error = failed.into_error();
+            let error = if unsent { AttemptError::Unsent(error) } else { AttemptError::Broken(error) };
+            PostError { error, heard: self.traffic.heard() }
+        })
+    }
+
+    /// Reads the rest of an answer and throws it away. Returns whether the connection can be used again.
+    pub(super) async fn discard(&mut self, mut body: Incoming) -> bool {
+        let mut left = MOST_DISCARDED;
+        if body.size_hint().lower() > left {
+            return false;
+        }
+        loop {
+            let mut frame = body.frame();
+            let frame = future::poll_fn(|cx| {
+                poll_driver(&mut self.driver, cx);
+                Pin::new(&mut frame).poll(cx)
+            });
+            match frame.await {
+                None => break,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => {
+                    match left.checked_sub(frame.data_ref().map_or(0, |data| data.len() as u64)) {
+                        Some(rest) => left = rest,
+                        None => return false,
+                    }
+                }
+            }
+        }
+        self.idle_since = Instant::now();
+        !self.traffic.is_broken() && self.is_alive().await
+    }
+
+    /// Looks once, without waiting, whether the peer has closed an idle connection or said more on it than
+    /// its answer. Also false while a request is still being written: its answer came early.
+    pub(super) async fn is_alive(&mut self) -> bool {
+        future::poll_fn(|cx| {
+            poll_driver(&mut self.driver, cx);
+            Poll::Ready(self.driver.is_some() && self.sender.is_ready())
+        })
+        .await
+    }
+
+    /// Waits until the peer has closed an idle connection.
+    pub(super) async fn closed(&mut self) {
+        future::poll_fn(|cx| {
+            poll_driver(&mut self.driver, cx);
+            if self.driver.is_none() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// Lets the connection read and write. Its own error is of no interest: the request's answer carries it.
+fn poll_driver(driver: &mut Option<http1::Connection<TokioIo<Wire>, Chunks>>, cx: &mut Context<'_>) {
+    if let Some(connection) = driver
+        && Pin::new(connection).poll(cx).is_ready()
+    {
+        *driver = None;
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("open", &self.driver.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A request's body: shared buffers, sent one after the other without being copied.
+pub(super) struct Chunks {
+    rest: std::vec::IntoIter<Bytes>,
+    left: u64,
+}
+
+impl Chunks {
+    pub(super) fn new(chunks: &[Bytes]) -> Chunks {
+        let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        Chunks { rest: Vec::from(chunks).into_iter(), left }
+    }
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(chunk) = self.rest.next() else { return Poll::Ready(None) };
+        self.left -= chunk.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

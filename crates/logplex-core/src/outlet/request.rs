@@ -1,0 +1,85 @@
+//! One request: what is posted, the same at every attempt.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, USER_AGENT,
+};
+use uuid::Uuid;
+
+use super::endpoint::Endpoint;
+
+const MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
+const FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
+
+/// Headers that are the outlet's to set.
+const OURS: [HeaderName; 9] = [
+    HOST,
+    CONTENT_TYPE,
+    CONTENT_LENGTH,
+    MSG_COUNT,
+    FRAME_ID,
+    USER_AGENT,
+    AUTHORIZATION,
+    TRANSFER_ENCODING,
+    CONNECTION,
+];
+
+/// One request body with what its receiver is told about it.
+///
+/// `Debug` prints sizes and the frame id, no line and no header value.
+#[derive(Clone)]
+pub struct Request {
+    /// The body: octet-counted frames, cut anywhere. Sent without being copied or joined.
+    pub body: Vec<Bytes>,
+    /// How many messages the body holds, notices included (`Logplex-Msg-Count`).
+    pub messages: u32,
+    /// Names these bytes for a receiver that has seen them before (`Logplex-Frame-Id`, sent as 32 uppercase
+    /// hexadecimal digits, as the original does).
+    pub frame_id: Uuid,
+    /// Headers to send besides the outlet's own. An outlet's own header among them is ignored.
+    pub headers: HeaderMap,
+}
+
+impl Request {
+    /// A request with a new frame id and no further headers.
+    pub fn new(body: Vec<Bytes>, messages: u32) -> Request {
+        Request { body, messages, frame_id: Uuid::new_v4(), headers: HeaderMap::new() }
+    }
+
+    /// The length of the body in bytes.
+    pub fn body_len(&self) -> usize {
+        self.body.iter().map(Bytes::len).sum()
+    }
+
+    /// Everything that goes into the request's head.
+    pub(super) fn all_headers(&self, endpoint: &Endpoint, user_agent: &HeaderValue) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(8 + self.headers.len());
+        headers.insert(HOST, endpoint.host_header.clone());
+        if let Some(authorization) = &endpoint.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/logplex-1"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body_len()));
+        headers.insert(MSG_COUNT, HeaderValue::from(self.messages));
+        let frame_id = format!("{:X}", self.frame_id.simple());
+        headers.insert(FRAME_ID, HeaderValue::try_from(frame_id).expect("hexadecimal digits are a value"));
+        headers.insert(USER_AGENT, user_agent.clone());
+        for (name, value) in self.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("messages", &self.messages)
+            .field("bytes", &self.body_len())
+            .field("frame_id", &self.frame_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,262 @@
+//! A drain: a destination, the ring of what it has yet to get, and the worker that sends.
+//!
+//! The worker exists only while there is work or an idle connection worth keeping. It takes what is there, up
+//! to the target size, and sends at once; while its one request is in flight the ring collects, so that
+//! batches grow with the load by themselves. What is in flight is outside the ring: a stalled drain holds at
+//! most one request and 1,024 messages.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, HeaderValue};
+use logplex_core::outlet::{Attempt, Outlet, OutletConfig, Request};
+use logplex_core::{Batch, Chain, Frames, Gap, LossReason, Notice, Part, Policy, RingLimits, Taken, Teller};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::destination::Destination;
+use crate::mailbox::{Mailbox, lock};
+use crate::tasks::Tasks;
+
+/// After a notice, gaps of this long are merged into the next one.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The copies of a drain's notices on its channel are at least this far apart.
+const COPY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a worker without work keeps its connection.
+const IDLE: Duration = Duration::from_secs(55);
+
+/// What all drains share.
+#[derive(Debug)]
+pub(crate) struct DrainContext {
+    pub(crate) tasks: Tasks,
+    pub(crate) ring: RingLimits,
+    pub(crate) outlet: OutletConfig,
+    pub(crate) insecure_outlet: OutletConfig,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    pub(crate) id: u64,
+    pub(crate) token: String,
+    pub(crate) mailbox: Mailbox,
+    destination: Mutex<Arc<Destination>>,
+    /// Rung when the destination changed.
+    redirected: Notify,
+    working: AtomicBool,
+    copied_at: Mutex<Option<Instant>>,
+    stop: watch::Sender<Option<Instant>>,
+    context: Arc<DrainContext>,
+}
+
+/// One request's content until it is settled.
+struct Load {
+    taken: Taken<Batch>,
+    gap: Option<Gap>,
+    /// Held so that other drains find what was rendered for this one.
+    _rendered: Vec<Arc<Frames>>,
+}
+
+enum Next {
+    Send(Request, Load),
+    /// Nothing to do before this instant, if ever.
+    Wait(Option<Instant>),
+}
+
+impl Drain {
+    pub(crate) fn new(
+        id: u64,
+        token: &str,
+        destination: Destination,
+        context: Arc<DrainContext>,
+    ) -> Arc<Drain> {
+        Arc::new(Drain {
+            id,
+            token: token.to_owned(),
+            mailbox: Mailbox::new(context.ring),
+            destination: Mutex::new(Arc::new(destination)),
+            redirected: Notify::new(),
+            working: AtomicBool::new(false),
+            copied_at: Mutex::new(None),
+            stop: watch::Sender::new(None),
+            context,
+        })
+    }
+
+    /// Hands messages over. Never waits.
+    pub(crate) fn push(self: &Arc<Drain>, part: Part<Batch>, now: DateTime<Utc>) {
+        self.mailbox.push(part, false, now);
+        self.start();
+    }
+
+    /// Makes sure that a worker looks at the ring.
+    pub(crate) fn start(self: &Arc<Drain>) {
+        if !self.working.swap(true, Ordering::SeqCst) {
+            let drain = self.clone();
+            self.context.tasks.spawn("drain", |_stopped_by_deadline| drain.work());
+        }
+    }
+
+    /// Sends to another place from now on; what is held stays held, a request under way is sent anew.
+    pub(crate) fn redirect(&self, destination: Destination) {
+        *lock(&self.destination) = Arc::new(destination);
+        self.redirected.notify_one();
+    }
+
+    /// Where this drain sends.
+    pub(crate) fn destination(&self) -> Arc<Destination> {
+        lock(&self.destination).clone()
+    }
+
+    /// Sends what is held until `deadline`, then counts the rest as lost and ends.
+    pub(crate) fn stop(self: &Arc<Drain>, deadline: Instant) {
+        self.stop.send_replace(Some(deadline));
+        self.mailbox.poke();
+        self.start();
+    }
+
+    /// Whether every message was delivered or told.
+    pub(crate) fn is_settled(&self) -> bool {
+        let ring = self.mailbox.ring();
+        let ledger = ring.ledger();
+        ledger.held() == 0 && ledger.gap(Teller::Reader).is_empty() && ledger.gap(Teller::Channel).is_empty()
+    }
+
+    /// The copy for the channel of what this drain missed, if one is due.
+    pub(crate) fn notice_for_channel(&self, at_once: bool) -> Option<Notice> {
+        let mut copied_at = lock(&self.copied_at);
+        let due = copied_at.is_none_or(|at| at.elapsed() >= COPY_INTERVAL);
+        let gap = self.mailbox.ring().ledger_mut().take_gap_if(Teller::Channel, due || at_once)?;
+        *copied_at = Some(Instant::now());
+        Some(Notice::l10(&gap)?.with_fact("drain", &self.token))
+    }
+
+    fn outlet(&self) -> Outlet {
+        let destination = self.destination();
+        let config = if destination.insecure { &self.context.insecure_outlet } else { &self.context.outlet };
+        Outlet::new(destination.endpoint.clone(), config.clone())
+    }
+
+    async fn work(self: Arc<Drain>) {
+        let mut stop = self.stop.subscribe();
+        let mut outlet = self.outlet();
+        let mut told_at: Option<Instant> = None;
+        let mut failing = false;
+        loop {
+            let deadline = *stop.borrow_and_update();
+            match self.next(told_at, deadline.is_some()) {
+                Next::Send(request, load) => {
+                    if load.gap.is_some() {
+                        told_at = Some(Instant::now());
+                    }
+                    let outcome = loop {
+                        let observe = |attempt: Attempt<'_>| self.log_attempt(&attempt, &mut failing);
+                        tokio::select! {
+                            biased;
+                            outcome = outlet.deliver(&request, &mut stop, observe) => break outcome,
+                            () = self.redirected.notified() => {}
+                        }
+                        outlet = self.outlet();
+                    };
+                    self.settle(load, outcome.map(drop).map_err(|given_up| given_up.reason));
+                }
+                Next::Wait(_) if deadline.is_some() => break,
+                Next::Wait(until) => {
+                    let wake = until.unwrap_or_else(|| Instant::now() + IDLE);
+                    tokio::select! {
+                        biased;
+                        () = self.mailbox.readable() => {}
+                        () = self.redirected.notified() => outlet = self.outlet(),
+                        _stop = stop.changed() => {}
+                        () = tokio::time::sleep_until(wake), if until.is_some() => {}
+                        () = tokio::time::sleep_until(wake), if until.is_none() => {
+                            // Nothing came for long: give the connection and this task back. Who pushes from
+                            // here on starts another; who pushed just before is seen by the second look.
+                            self.working.store(false, Ordering::SeqCst);
+                            let idle = self.mailbox.ring().messages() == 0;
+                            if idle || self.working.swap(true, Ordering::SeqCst) {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.mailbox.ring().lose_all(LossReason::Stopped, Utc::now());
+                break;
+            }
+        }
+    }
+
+    /// What to do now. A notice goes ahead of the first surviving message; within a second of the last one,
+    /// gaps are merged, and told alone if nothing else waits then. A stop tells at once.
+    fn next(&self, told_at: Option<Instant>, stopping: bool) -> Next {
+        let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
+        let due = stopping || due_at.is_none_or(|at| Instant::now() >= at);
+        let mut ring = self.mailbox.ring();
+        let gap = ring.ledger_mut().take_gap_if(Teller::Reader, due);
+        if ring.messages() == 0 && gap.is_none() {
+            let untold = !ring.ledger().gap(Teller::Reader).is_empty();
+            return Next::Wait(due_at.filter(|_| untold));
+        }
+        let taken = ring.take(&Policy::default());
+        drop(ring);
+        let (request, rendered) = self.request(&taken, gap.as_ref());
+        Next::Send(request, Load { taken, gap, _rendered: rendered })
+    }
+
+    fn request(&self, taken: &Taken<Batch>, gap: Option<&Gap>) -> (Request, Vec<Arc<Frames>>) {
+        let mut body = Vec::with_capacity(taken.parts().len() + 1);
+        let mut headers = HeaderMap::new();
+        if let Some(notice) = gap.and_then(Notice::l10) {
+            body.push(Frames::from_messages([notice.drain_message(Utc::now())]).wire(0..1));
+        }
+        let (dropped, lost) = gap.map_or((0, 0), |gap| (gap.dropped.count, gap.lost.count));
+        headers.insert("logplex-drop-count", HeaderValue::from(dropped));
+        headers.insert("logplex-lost-count", HeaderValue::from(lost));
+        if let Ok(token) = HeaderValue::from_str(&self.token) {
+            headers.insert("logplex-drain-token", token);
+        }
+        let rendered: Vec<Arc<Frames>> = taken.parts().iter().map(|part| part.chunk().drain_form()).collect();
+        let wire = |(part, frames): (&Part<Batch>, &Arc<Frames>)| -> Bytes { frames.wire(part.range()) };
+        body.extend(taken.parts().iter().zip(&rendered).map(wire));
+        let messages = (taken.messages() + usize::from(gap.is_some())) as u32;
+        (Request { headers, ..Request::new(body, messages) }, rendered)
+    }
+
+    fn settle(&self, load: Load, outcome: Result<(), LossReason>) {
+        let mut ring = self.mailbox.ring();
+        match outcome {
+            Ok(()) => ring.deliver(load.taken.messages()),
+            Err(reason) => {
+                if let Some(gap) = load.gap {
+                    ring.ledger_mut().restore_gap(Teller::Reader, gap);
+                }
+                ring.lose(load.taken.messages(), reason, Utc::now());
+            }
+        }
+    }
+
+    /// Says when a drain begins to fail and when it works again, not each attempt.
+    fn log_attempt(&self, attempt: &Attempt<'_>, failing: &mut bool) {
+        let delivered = matches!(attempt.outcome, Ok(status) if status.is_success());
+        match (delivered, std::mem::replace(failing, !delivered)) {
+            (true, true) => info!(drain = self.token, "drain delivers again"),
+            (false, false) => {
+                let problem = match &attempt.outcome {
+                    Ok(status) => status.to_string(),
+                    Err(error) => Chain(*error).to_string(),
+                };
+                let destination = self.destination();
+                warn!(drain = self.token, to = %destination.endpoint, problem, "drain does not deliver");
+            }
+            _ => {}
+        }
+    }
+}

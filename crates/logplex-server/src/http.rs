@@ -1,0 +1,95 @@
+//! The HTTP surfaces: one file each, joined here.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use tokio::sync::Semaphore;
+
+use crate::hub::Hub;
+use crate::metrics::Rejections;
+use crate::rate::RateLimit;
+use crate::tasks::Tasks;
+
+mod auth;
+mod ingest;
+mod management;
+mod operations;
+mod sessions;
+
+pub(crate) use ingest::LARGE_BODIES;
+
+/// What every handler may use.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) hub: Hub,
+    /// Tasks that end when tails must: the sessions.
+    pub(crate) tails: Tasks,
+    /// What is handed out as this server's address, without a final slash.
+    pub(crate) public_url: String,
+    /// Set once the stop has begun: not ready, and no new work.
+    pub(crate) stopping: AtomicBool,
+    pub(crate) rejections: Rejections,
+    /// Places for bodies that are large; see `ingest`.
+    pub(crate) large_bodies: Semaphore,
+    /// How long a body may take to arrive.
+    pub(crate) body_timeout: Duration,
+    pub(crate) rate: Option<RateLimit>,
+}
+
+/// All routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/logs", post(ingest::post_logs))
+        .route("/v3/healthcheck", get(operations::live))
+        .route(
+            "/v3/channels/{channel}",
+            put(management::put_channel)
+                .get(management::get_channel)
+                .delete(management::delete_channel)
+                .head(method_not_allowed),
+        )
+        .route("/v3/channels/{channel}/tokens", post(management::post_token))
+        .route("/v3/channels/{channel}/drains", post(management::post_drain))
+        .route(
+            "/v3/channels/{channel}/drains/{drain}",
+            put(management::put_drain).delete(management::delete_drain),
+        )
+        .route("/v3/channels/{channel}/logs", get(management::get_logs).head(method_not_allowed))
+        .route("/v3/channels/{channel}/stats", get(management::get_stats).head(method_not_allowed))
+        .route("/v3/sessions", post(sessions::post_session))
+        .route("/sessions/{session}", get(sessions::stream))
+        .route("/livez", get(operations::live))
+        .route("/healthcheck", get(operations::live))
+        .route("/readyz", get(operations::ready))
+        .route("/metrics", get(operations::metrics))
+        .fallback(not_found)
+        .layer(axum::middleware::from_fn(request_id))
+        .with_state(app)
+}
+
+async fn not_found() -> Response {
+    text(StatusCode::NOT_FOUND, "Not found\n")
+}
+
+async fn method_not_allowed() -> Response {
+    StatusCode::METHOD_NOT_ALLOWED.into_response()
+}
+
+fn text(status: StatusCode, body: impl Into<String>) -> Response {
+    (status, body.into()).into_response()
+}
+
+/// Management answers carry a `request-id` unless the client named its request itself.
+async fn request_id(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+    let wanted = request.uri().path().starts_with("/v3/") && !request.headers().contains_key("request-id");
+    let mut response = next.run(request).await;
+    if wanted && let Ok(id) = uuid::Uuid::new_v4().to_string().parse() {
+        response.headers_mut().insert("request-id", id);
+    }
+    response
+}

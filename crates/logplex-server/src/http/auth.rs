@@ -1,0 +1,60 @@
+//! Who is asking: Basic or Bearer, the scheme's name in any case.
+
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::App;
+
+/// The longest value that is looked at; far above any secret of ours.
+const HEADER_MAX: usize = 4096;
+
+/// What an `Authorization` header holds.
+enum Credentials {
+    Bearer(String),
+    Basic { user: String, password: String },
+}
+
+fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok().filter(|value| value.len() <= HEADER_MAX)?;
+    let (scheme, rest) = value.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Credentials::Bearer(rest.to_owned()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    Some(Credentials::Basic { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// The token of an ingest request: Basic's password or Bearer.
+pub(super) fn token(headers: &HeaderMap) -> Option<String> {
+    match credentials(headers)? {
+        Credentials::Bearer(token) => Some(token),
+        // `curl -u t.…:` is what people type; the documented form has the token as password.
+        Credentials::Basic { user, password } if password.is_empty() => Some(user),
+        Credentials::Basic { password, .. } => Some(password),
+    }
+}
+
+/// Whether the request carries an API key: Bearer, or Basic's password with any user.
+pub(super) fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Response> {
+    let key = match credentials(headers) {
+        Some(Credentials::Bearer(key)) => Some(key),
+        Some(Credentials::Basic { password, .. }) => Some(password),
+        None => None,
+    };
+    match key {
+        Some(key) if app.hub.knows_key(&key) => Ok(()),
+        _ => Err(unauthorized("give an API key as Bearer, or as Basic password\n")),
+    }
+}
+
+pub(super) fn unauthorized(help: &'static str) -> Response {
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic realm=Logplex")], help).into_response()
+}

@@ -1,0 +1,252 @@
+//! `POST /logs`: the door for messages. All of a request is taken, or nothing and the answer says why.
+
+use std::io::Read;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use chrono::Utc;
+use flate2::read::MultiGzDecoder;
+use http_body_util::BodyExt;
+use logplex_core::message::Form;
+use logplex_core::{Batch, Chain, Chunk, FrameLimit, Origin};
+use tokio::time::Instant;
+
+use super::{App, auth};
+use crate::channel::{Producer, Token};
+use crate::mailbox::lock;
+use crate::metrics::Rejection;
+use crate::repeats::{Fingerprint, ID_MAX};
+
+/// The largest body, unpacked.
+pub(super) const BODY_MAX: usize = 8 * 1024 * 1024;
+
+/// A body larger than this needs one of the places for large ones, so that many slow senders together cannot
+/// hold more memory than places × [`BODY_MAX`] + connections × this.
+const BODY_LARGE: usize = 256 * 1024;
+
+/// How many large bodies may be read at once.
+pub(crate) const LARGE_BODIES: usize = 16;
+
+/// The PROCID of lines that came as plain text.
+const PLAIN_PROCID: &str = "http";
+
+/// Why a request was refused: its status, the label it is counted under, and the text.
+struct Refusal {
+    status: StatusCode,
+    rejection: Rejection,
+    text: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, rejection: Rejection, text: impl Into<String>) -> Refusal {
+        Refusal { status, rejection, text: text.into() }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Frames,
+    Lines,
+}
+
+pub(super) async fn post_logs(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    let Some(token) = auth::token(&headers).and_then(|token| app.hub.token(&token)) else {
+        app.rejections.count(Rejection::Unauthorized);
+        return auth::unauthorized("the token is missing or unknown: use Basic token:t.… or Bearer t.…\n");
+    };
+    match take(&app, &token, &headers, body).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refusal) => {
+            app.rejections.count(refusal.rejection);
+            token.count_rejected();
+            let mut response = (refusal.status, refusal.text + "\n").into_response();
+            if refusal.rejection == Rejection::OverRate {
+                response.headers_mut().insert(RETRY_AFTER, 1.into());
+            }
+            response
+        }
+    }
+}
+
+async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
+    let kind = kind(headers)?;
+    let gzip = is_gzip(headers)?;
+    let length = number::<usize>(headers, CONTENT_LENGTH.as_str()).flatten();
+    let body = read_body(app, body, length.unwrap_or(0)).await?;
+    let body = if gzip { unpack(&body)? } else { body };
+    let now = Utc::now();
+    let origin = Origin {
+        token_name: token.name.clone(),
+        token: token.id.clone(),
+        form: if headers.contains_key("logplex-drain-token") { Form::Drain } else { Form::Any },
+        limit: FrameLimit::MAX,
+        now,
+    };
+    let body_len = body.len();
+    let batch = match kind {
+        Kind::Frames => Batch::decode(body, &origin).map_err(|error| {
+            let text = format!("Malformed log messages: {}", Chain(&error));
+            Refusal::new(StatusCode::BAD_REQUEST, Rejection::Malformed, text)
+        })?,
+        Kind::Lines => Batch::from_text(&body, PLAIN_PROCID, &origin),
+    };
+    check_count(headers, batch.count())?;
+    if let Some(rate) = &app.rate
+        && !rate.admits(&token.channel.id, batch.count(), Instant::now())
+    {
+        let text = format!("over the channel's rate of {} messages a second", rate.per_second());
+        return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, Rejection::OverRate, text));
+    }
+    publish(app, token, headers, batch, body_len, now);
+    Ok(())
+}
+
+/// Hands the batch over, unless it is a repeat. The token's lock is held until then, so that a repeat of a
+/// request under way waits for it.
+fn publish(
+    app: &App,
+    token: &Arc<Token>,
+    headers: &HeaderMap,
+    batch: Batch,
+    body_len: usize,
+    now: chrono::DateTime<Utc>,
+) {
+    let messages = batch.count();
+    let id = ["logplex-frame-id", "x-request-id"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let fingerprint = id.filter(|id| !id.is_empty() && id.len() <= ID_MAX).map(|id| Fingerprint {
+        id: id.into(),
+        body_len,
+        messages,
+    });
+    let mut state = lock(&token.state);
+    if let Some(fingerprint) = fingerprint {
+        let at = Instant::now();
+        if state.repeats.contains(&fingerprint, at) {
+            state.counts.repeated += messages as u64;
+            return;
+        }
+        state.repeats.insert(fingerprint, at);
+    }
+    state.counts.accepted += messages as u64;
+    state.counts.upstream_dropped += number::<u64>(headers, "logplex-drop-count").flatten().unwrap_or(0);
+    state.counts.upstream_lost += number::<u64>(headers, "logplex-lost-count").flatten().unwrap_or(0);
+    app.hub.publish(&token.channel, Arc::new(batch), Producer::Token, now);
+}
+
+/// A header as a number: `None` if it is absent, `Some(None)` if it is none.
+fn number<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<Option<N>> {
+    headers.get(name).map(|value| value.to_str().ok()?.trim().parse().ok())
+}
+
+fn check_count(headers: &HeaderMap, messages: usize) -> Result<(), Refusal> {
+    let problem = match number::<usize>(headers, "logplex-msg-count") {
+        None => return Ok(()),
+        Some(Some(declared)) if declared == messages => return Ok(()),
+        Some(Some(declared)) => format!("the header says {declared}, the body has {messages}"),
+        Some(None) => "the header is not a number".to_owned(),
+    };
+    let text = format!("Message count mismatch: {problem}");
+    Err(Refusal::new(StatusCode::BAD_REQUEST, Rejection::CountMismatch, text))
+}
+
+fn kind(headers: &HeaderMap) -> Result<Kind, Refusal> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/logplex-1" | "application/x-logplex-1" => Ok(Kind::Frames),
+        "text/plain" => Ok(Kind::Lines),
+        _ => {
+            let text = "Unsupported media type: send application/logplex-1 (octet-counted frames) or \
+                        text/plain (one message a line)";
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Rejection::MediaType, text))
+        }
+    }
+}
+
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
+    match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "gzip" | "x-gzip" => Ok(true),
+        "identity" | "" => Ok(false),
+        _ => {
+            let text = "Unsupported content encoding: send gzip or none";
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Rejection::MediaType, text))
+        }
+    }
+}
+
+fn too_large() -> Refusal {
+    let text = format!("The body is over the limit of {BODY_MAX} bytes, unpacked: send smaller batches");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Rejection::TooLarge, text)
+}
+
+/// Reads a body into one buffer of its own size.
+async fn read_body(app: &App, mut body: Body, declared: usize) -> Result<Bytes, Refusal> {
+    if declared > BODY_MAX {
+        return Err(too_large());
+    }
+    let read = async {
+        let mut place = None;
+        let mut buffer = BytesMut::new();
+        loop {
+            let known = declared.max(buffer.len());
+            if known > BODY_LARGE && place.is_none() {
+                place = app.large_bodies.acquire().await.ok();
+            }
+            let Some(frame) = body.frame().await else { break };
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            if buffer.is_empty() && data.len() == declared {
+                // All of it in one piece, as small bodies come: no copy, but for what rests in rings it must
+                // not keep a larger read buffer alive.
+                return Ok(Bytes::copy_from_slice(&data));
+            }
+            if buffer.len() + data.len() > BODY_MAX {
+                return Err(too_large());
+            }
+            if buffer.is_empty() {
+                buffer.reserve(declared.max(data.len()));
+            }
+            buffer.extend_from_slice(&data);
+        }
+        Ok(right_sized(buffer))
+    };
+    match tokio::time::timeout(app.body_timeout, read).await {
+        Ok(body) => body,
+        Err(_elapsed) => {
+            let text = format!("The body did not arrive within {} s", app.body_timeout.as_secs());
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, Rejection::Timeout, text))
+        }
+    }
+}
+
+fn broken(error: axum::Error) -> Refusal {
+    let text = format!("Bad request: the body was cut short: {error}");
+    Refusal::new(StatusCode::BAD_REQUEST, Rejection::Truncated, text)
+}
+
+fn right_sized(buffer: BytesMut) -> Bytes {
+    if buffer.capacity() > buffer.len() + buffer.len() / 4 {
+        return Bytes::copy_from_slice(&buffer);
+    }
+    buffer.freeze()
+}
+
+fn unpack(body: &Bytes) -> Result<Bytes, Refusal> {
+    let mut unpacked = Vec::new();
+    let mut decoder = MultiGzDecoder::new(&body[..]).take(BODY_MAX as u64 + 1);
+    if let Err(error) = decoder.read_to_end(&mut unpacked) {
+        let text = format!("Bad request: the body is not gzip as its Content-Encoding says: {error}");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, Rejection::Gzip, text));
+    }
+    if unpacked.len() > BODY_MAX {
+        return Err(too_large());
+    }
+    unpacked.shrink_to_fit();
+    Ok(unpacked.into())
+}

@@ -1,0 +1,327 @@
+//! A live tail: the same ring as a drain's, read by a websocket.
+//!
+//! The session first writes the history that was asked for, then what comes, one websocket message for all
+//! that is there. A client that reads too slowly makes the ring drop its oldest, and an L11 line, which no
+//! filter hides, goes ahead of what follows.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use chrono::{DateTime, Utc};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use logplex_core::{Batch, Chunk, Gap, LossReason, Notice, Part, Policy, RingLimits, Teller};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::Channel;
+use crate::mailbox::Mailbox;
+
+/// A websocket message holds at most this, but for a single longer line.
+const MESSAGE_MAX: usize = 256 * 1024;
+
+/// How much is taken from the ring at once: what is taken is no longer bounded by it.
+const TAKE: Policy = Policy { messages: usize::MAX, bytes: 64 * 1024 };
+
+/// How often an idle session is pinged.
+const PING: Duration = Duration::from_secs(15);
+
+/// A client that takes nothing and answers nothing for this long is gone.
+const GONE: Duration = Duration::from_secs(5 * 60);
+
+/// After a notice, gaps of this long are merged into the next one.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Which messages a reader gets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Exactly this source.
+    pub(crate) source: Option<String>,
+    /// This process, or with `web` also `web.1`, `web.2` and so on.
+    pub(crate) ps: Option<String>,
+}
+
+impl Filter {
+    pub(crate) fn keeps(&self, batch: &Batch, index: usize) -> bool {
+        self.source.as_deref().is_none_or(|source| batch.source(index) == source)
+            && self.ps.as_deref().is_none_or(|ps| {
+                let rest = batch.procid(index).strip_prefix(ps);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+    }
+
+    fn keeps_all(&self) -> bool {
+        self.source.is_none() && self.ps.is_none()
+    }
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `TIME SOURCE[PROCID]: MSG`.
+    #[default]
+    Text,
+    /// One JSON object a line, with the message's cursor.
+    Json,
+}
+
+/// A tail's place in its channel.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) filter: Filter,
+    pub(crate) mailbox: Mailbox,
+}
+
+impl Tail {
+    pub(crate) fn new(filter: Filter, limits: RingLimits) -> Arc<Tail> {
+        Arc::new(Tail { filter, mailbox: Mailbox::new(limits) })
+    }
+
+    /// Hands over the messages that the filter keeps, before the ring, so that noise cannot push out signal.
+    pub(crate) fn push(&self, part: &Part<Batch>, generated: bool, now: DateTime<Utc>) {
+        if self.filter.keeps_all() {
+            return self.mailbox.push(part.clone(), generated, now);
+        }
+        match part.chunk().filtered(|index| self.filter.keeps(part.chunk(), index)) {
+            Some(kept) if kept.count() == 0 => {}
+            Some(kept) => {
+                self.mailbox.push(Part::numbered(Arc::new(kept), part.first_sequence()), generated, now);
+            }
+            None => self.mailbox.push(part.clone(), generated, now),
+        }
+    }
+}
+
+/// What a session was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct TailRequest {
+    pub(crate) filter: Filter,
+    pub(crate) format: Format,
+    /// How many messages of history go first.
+    pub(crate) history: usize,
+    /// Whether to go on with what comes.
+    pub(crate) live: bool,
+}
+
+/// Serves one websocket until the client goes, the history is written and no more was asked for, or
+/// `stopped`.
+pub(crate) async fn serve(
+    socket: WebSocket,
+    channel: Arc<Channel>,
+    request: TailRequest,
+    limits: RingLimits,
+    stopped: CancellationToken,
+) {
+    let tail = Tail::new(request.filter.clone(), limits);
+    let (sink, stream) = socket.split();
+    let epoch = channel.epoch;
+    let mut session = Session { sink, stream, heard_at: Instant::now(), format: request.format, epoch };
+    let ended = if request.live {
+        let history = channel.attach(tail.clone(), request.history);
+        let ended = match session.write_parts(&tail, history, &stopped).await {
+            ControlFlow::Continue(()) => session.follow(&tail, &stopped).await,
+            gone => gone,
+        };
+        channel.detach(&tail, Utc::now());
+        ended
+    } else {
+        let history = channel.history(request.history, |batch, index| request.filter.keeps(batch, index));
+        session.write_parts(&tail, history, &stopped).await
+    };
+    let code = if stopped.is_cancelled() { close_code::RESTART } else { close_code::NORMAL };
+    if ended.is_continue() || stopped.is_cancelled() {
+        session.close(code).await;
+    }
+}
+
+struct Session {
+    sink: SplitSink<WebSocket, Message>,
+    stream: SplitStream<WebSocket>,
+    /// When the client last took or said something.
+    heard_at: Instant,
+    format: Format,
+    epoch: u64,
+}
+
+impl Session {
+    /// Writes messages that are not in the tail's ring; they are counted in its ledger all the same.
+    async fn write_parts(
+        &mut self,
+        tail: &Tail,
+        parts: Vec<Part<Batch>>,
+        stopped: &CancellationToken,
+    ) -> ControlFlow<()> {
+        let mut left: usize = parts.iter().map(Part::messages).sum();
+        tail.mailbox.ring().ledger_mut().accept(left as u64);
+        for part in parts {
+            let texts = self.render(None, std::slice::from_ref(&part));
+            if self.write(texts, stopped).await.is_break() {
+                tail.mailbox.ring().lose(left, LossReason::Closed, Utc::now());
+                return ControlFlow::Break(());
+            }
+            tail.mailbox.ring().deliver(part.messages());
+            left -= part.messages();
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn follow(&mut self, tail: &Tail, stopped: &CancellationToken) -> ControlFlow<()> {
+        let mut told_at: Option<Instant> = None;
+        let mut ping = tokio::time::interval(PING);
+        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
+            let due = due_at.is_none_or(|at| Instant::now() >= at);
+            let (gap, taken, untold) = {
+                let mut ring = tail.mailbox.ring();
+                let gap = ring.ledger_mut().take_gap_if(Teller::Reader, due);
+                let taken = ring.take(&TAKE);
+                (gap, taken, !ring.ledger().gap(Teller::Reader).is_empty())
+            };
+            if gap.is_some() || !taken.is_empty() {
+                if gap.is_some() {
+                    told_at = Some(Instant::now());
+                }
+                let texts = self.render(gap.as_ref(), taken.parts());
+                match self.write(texts, stopped).await {
+                    ControlFlow::Continue(()) => tail.mailbox.ring().deliver(taken.messages()),
+                    gone => {
+                        // Some of it may have arrived; nobody is left to be told.
+                        let mut ring = tail.mailbox.ring();
+                        ring.lose(taken.messages(), LossReason::Closed, Utc::now());
+                        return gone;
+                    }
+                }
+                continue;
+            }
+            let notice_at = due_at.filter(|_| untold);
+            tokio::select! {
+                () = tail.mailbox.readable() => {}
+                () = sleep_until(notice_at) => {}
+                _ = ping.tick() => self.write(vec![Message::Ping("".into())], stopped).await?,
+                heard = self.stream.next() => self.hear(heard)?,
+                () = stopped.cancelled() => return ControlFlow::Break(()),
+            }
+            if self.heard_at.elapsed() > GONE {
+                return ControlFlow::Break(());
+            }
+        }
+    }
+
+    /// Writes messages while listening, so that a client that goes away is noticed in the middle.
+    async fn write(&mut self, messages: Vec<Message>, stopped: &CancellationToken) -> ControlFlow<()> {
+        for message in messages {
+            let deadline = tokio::time::sleep(GONE);
+            tokio::pin!(deadline);
+            let mut sending = std::pin::pin!(self.sink.send(message));
+            loop {
+                tokio::select! {
+                    biased;
+                    sent = &mut sending => match sent {
+                        Ok(()) => break,
+                        Err(_gone) => return ControlFlow::Break(()),
+                    },
+                    heard = self.stream.next() => match heard {
+                        Some(Ok(Message::Close(_)) | Err(_)) | None => return ControlFlow::Break(()),
+                        Some(Ok(_)) => self.heard_at = Instant::now(),
+                    },
+                    () = stopped.cancelled() => return ControlFlow::Break(()),
+                    () = &mut deadline => return ControlFlow::Break(()),
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn hear(&mut self, heard: Option<Result<Message, axum::Error>>) -> ControlFlow<()> {
+        match heard {
+            Some(Ok(Message::Close(_)) | Err(_)) | None => ControlFlow::Break(()),
+            Some(Ok(_)) => {
+                self.heard_at = Instant::now();
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    async fn close(&mut self, code: u16) {
+        let frame = CloseFrame { code, reason: Utf8Bytes::from_static("") };
+        let closing = self.sink.send(Message::Close(Some(frame)));
+        // The client may be gone already, or not be reading; then there is nobody to part from.
+        drop(tokio::time::timeout(Duration::from_secs(1), closing).await);
+    }
+
+    fn render(&self, gap: Option<&Gap>, parts: &[Part<Batch>]) -> Vec<Message> {
+        let mut messages = Vec::new();
+        let mut text = String::new();
+        let mut line = String::new();
+        let mut add = |line: &mut String| {
+            if !text.is_empty() && text.len() + line.len() > MESSAGE_MAX {
+                messages.push(Message::Text(std::mem::take(&mut text).into()));
+            }
+            text.push_str(line);
+            line.clear();
+        };
+        if let Some(gap) = gap {
+            self.write_notice(gap, &mut line);
+            add(&mut line);
+        }
+        for part in parts {
+            for index in part.range() {
+                match self.format {
+                    Format::Text => part.chunk().write_line(index, &mut line),
+                    Format::Json => self.write_json(part, index, &mut line),
+                }
+                add(&mut line);
+            }
+        }
+        if !text.is_empty() {
+            messages.push(Message::Text(text.into()));
+        }
+        messages
+    }
+
+    fn write_notice(&self, gap: &Gap, line: &mut String) {
+        let now = Utc::now();
+        let Some(notice) = Notice::l11(gap) else { return };
+        let time = notice.time(now);
+        match self.format {
+            Format::Text => line.push_str(&format!("{time} heroku[logplex]: {notice}\n")),
+            Format::Json => {
+                let since = notice.time(notice.since);
+                let value = json!({
+                    "time": time, "source": "heroku", "procid": "logplex", "severity": 4,
+                    "message": notice.to_string(), "code": "L11", "dropped": notice.count, "since": since,
+                });
+                line.push_str(&value.to_string());
+                line.push('\n');
+            }
+        }
+    }
+
+    fn write_json(&self, part: &Part<Batch>, index: usize, line: &mut String) {
+        let batch = part.chunk();
+        let message = batch.message(index);
+        let sequence = part.first_sequence() + batch.ordinal(index);
+        let text = String::from_utf8_lossy(message.text);
+        let value = json!({
+            "cursor": format!("{:016x}-{sequence}", self.epoch),
+            "time": message.time,
+            "source": batch.source(index),
+            "procid": message.procid,
+            "severity": message.severity(),
+            "message": text.strip_suffix('\n').unwrap_or(&text),
+        });
+        line.push_str(&value.to_string());
+        line.push('\n');
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

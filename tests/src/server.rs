@@ -1,0 +1,199 @@
+//! `logplex serve` in a process of its own, with a data folder that outlives restarts.
+
+mod api;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+pub use self::api::Drain;
+use crate::binary::command;
+use crate::process::Process;
+use crate::wait::wait_for;
+
+/// The key that every server here is started with.
+pub const API_KEY: &str = "a-key-for-tests-only-0123456789abcdef";
+
+/// What to start a server with, beside what every server here gets.
+#[derive(Clone, Debug, Default)]
+pub struct ServerOptions {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+}
+
+impl ServerOptions {
+    /// Adds arguments to `logplex serve`.
+    pub fn args(mut self, args: &[&str]) -> ServerOptions {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: &str, value: &str) -> ServerOptions {
+        self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the server with a fresh data folder and waits until it listens.
+    ///
+    /// # Panics
+    /// When the binary is missing, or ends, or does not say where it listens.
+    #[track_caller]
+    pub fn start(self) -> Server {
+        let data = TempDir::new().expect("a temporary folder can be made");
+        let (process, address) = self.launch(data.path(), 0);
+        Server { options: self, data, process, address }
+    }
+
+    #[track_caller]
+    fn launch(&self, data: &Path, port: u16) -> (Process, SocketAddr) {
+        let mut command = command("logplex");
+        command.args([
+            "serve",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--allow-private-drains",
+            "--data-dir",
+        ]);
+        command.arg(data).args(&self.args).env("LOGPLEX_API_KEY", API_KEY);
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
+        command.stdin(std::process::Stdio::null());
+        let mut process = Process::start("logplex serve", command);
+        let address = wait_for("`listening on http://…` on stdout", || {
+            let address = process.stdout.find_map(|line| {
+                let address = line.split_once("listening on http://")?.1;
+                address.split_whitespace().next()?.parse().ok()
+            });
+            if address.is_none() {
+                let ended = process.try_wait();
+                assert!(ended.is_none(), "the server ended at once: {ended:?} {:?}", process.stderr.get());
+            }
+            address
+        });
+        (process, address)
+    }
+}
+
+/// A running `logplex serve`. Dropping it kills it and removes its data.
+#[derive(Debug)]
+pub struct Server {
+    options: ServerOptions,
+    data: TempDir,
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server with nothing but the defaults.
+    ///
+    /// # Panics
+    /// As [`ServerOptions::start`] does.
+    #[track_caller]
+    pub fn start() -> Server {
+        Server::options().start()
+    }
+
+    /// Options to start one with.
+    pub fn options() -> ServerOptions {
+        ServerOptions::default()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT/PATH`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{}", self.address, path.trim_start_matches('/'))
+    }
+
+    /// `http://token:TOKEN@127.0.0.1:PORT/logs`, for a shuttle.
+    pub fn logs_url(&self, token: &str) -> String {
+        format!("http://token:{token}@{}/logs", self.address)
+    }
+
+    /// Its data folder.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The lines that it has printed since its last start.
+    pub fn stdout(&self) -> Vec<String> {
+        self.process.stdout.get()
+    }
+
+    /// The lines that it has written to stderr since its last start.
+    pub fn stderr(&self) -> Vec<String> {
+        self.process.stderr.get()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Stops it gracefully (SIGTERM) and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end within the deadline.
+    #[track_caller]
+    pub fn term(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Ends it on the spot (SIGKILL).
+    ///
+    /// # Panics
+    /// When it does not end within the deadline.
+    #[track_caller]
+    pub fn kill9(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait();
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end within the deadline.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
+    }
+
+    /// Starts it again on the same data and another port; one that still runs is killed first.
+    ///
+    /// # Panics
+    /// As [`ServerOptions::start`] does.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.restart_on(0);
+    }
+
+    /// As [`Server::restart`], on the port it had, so that its clients find it again.
+    ///
+    /// # Panics
+    /// As [`ServerOptions::start`] does.
+    #[track_caller]
+    pub fn restart_same_port(&mut self) {
+        self.restart_on(self.address.port());
+    }
+
+    #[track_caller]
+    fn restart_on(&mut self, port: u16) {
+        self.kill9();
+        (self.process, self.address) = self.options.launch(self.data.path(), port);
+    }
+}

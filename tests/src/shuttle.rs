@@ -1,0 +1,130 @@
+//! `log-shuttle` with a pipe for its stdin.
+
+use std::io::{self, Write};
+use std::process::{ChildStdin, ExitStatus, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::binary::command;
+use crate::process::Process;
+
+/// What to start a shuttle with.
+#[derive(Clone, Debug, Default)]
+pub struct ShuttleOptions {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+}
+
+impl ShuttleOptions {
+    /// Adds arguments.
+    pub fn args(mut self, args: &[&str]) -> ShuttleOptions {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: &str, value: &str) -> ShuttleOptions {
+        self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the binary.
+    ///
+    /// # Panics
+    /// When it is missing or does not start.
+    pub fn start(self) -> Shuttle {
+        let mut command = command("log-shuttle");
+        command.args(&self.args).envs(self.env).stdin(Stdio::piped());
+        let mut process = Process::start("log-shuttle", command);
+        let stdin = process.take_stdin();
+        Shuttle { process, stdin }
+    }
+}
+
+/// A running `log-shuttle`. Dropping it kills it.
+#[derive(Debug)]
+pub struct Shuttle {
+    process: Process,
+    stdin: Option<ChildStdin>,
+}
+
+impl Shuttle {
+    /// Starts a shuttle that ships to `logs_url`, which goes in by `LOGS_URL`.
+    ///
+    /// # Panics
+    /// As [`ShuttleOptions::start`] does.
+    pub fn start(logs_url: &str, args: &[&str]) -> Shuttle {
+        Shuttle::options().env("LOGS_URL", logs_url).args(args).start()
+    }
+
+    /// Options to start one with; nothing is set.
+    pub fn options() -> ShuttleOptions {
+        ShuttleOptions::default()
+    }
+
+    /// Writes to its stdin; blocks while the shuttle does not read.
+    ///
+    /// # Errors
+    /// When the shuttle has closed its stdin or this test has.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.write_all(bytes)?;
+        stdin.flush()
+    }
+
+    /// Writes `n` numbered lines, `line FIRST` and on.
+    ///
+    /// # Panics
+    /// When the shuttle has closed its stdin.
+    pub fn write_lines(&mut self, first: u64, n: u64) {
+        let lines: String = (first..first + n).map(|line| format!("line {line}\n")).collect();
+        self.write(lines.as_bytes()).expect("the shuttle reads its stdin");
+    }
+
+    /// Ends its input.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The lines it has printed so far.
+    pub fn stdout(&self) -> Vec<String> {
+        self.process.stdout.get()
+    }
+
+    /// The lines it has written to stderr so far.
+    pub fn stderr(&self) -> Vec<String> {
+        self.process.stderr.get()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end; input is left as it is.
+    ///
+    /// # Panics
+    /// When it does not end within the deadline.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
+    }
+
+    /// Ends its input and waits for its end.
+    ///
+    /// # Panics
+    /// As [`Shuttle::wait`] does.
+    #[track_caller]
+    pub fn finish(&mut self) -> ExitStatus {
+        self.close_stdin();
+        self.wait()
+    }
+}

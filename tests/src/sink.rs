@@ -1,0 +1,295 @@
+//! A scripted HTTP receiver: plays the destination of a drain, or the server that a shuttle ships to.
+//!
+//! It records every request in the order it came, answers each as the test says at that moment, and decodes what it
+//! was sent. A request counts as received only when its answer was 2xx; the others are recorded too.
+
+mod answer;
+mod connection;
+mod record;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+
+pub use self::answer::Answer;
+pub use self::record::{Outcome, Request};
+use crate::frame::{Form, Received};
+use crate::wait::wait_for;
+
+/// The receiver. Dropping it closes the listener and every connection.
+#[derive(Debug)]
+pub struct Sink {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listening: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// While it is there, requests are held unanswered. See [`Sink::gate`].
+#[derive(Debug)]
+pub struct Gate<'a> {
+    sink: &'a Sink,
+}
+
+#[derive(Debug)]
+struct Shared {
+    form: Form,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: bool,
+    /// Answers for the next requests, one each, ahead of `standing`.
+    once: VecDeque<Answer>,
+    standing: Answer,
+    /// How often held requests were released, and how they are answered since.
+    releases: u64,
+    release_as: Answer,
+    held: usize,
+    requests: Vec<Request>,
+    cut_short: u64,
+    connections: u64,
+    /// To close them from outside. Weak, because a reset happens only when the last handle is dropped.
+    open: HashMap<u64, Weak<TcpStream>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Sink {
+    /// Starts a receiver of what an http drain sends, answering 204.
+    pub fn start() -> Sink {
+        Sink::of(Form::Routed)
+    }
+
+    /// Starts a receiver of strict RFC 5424: what a shuttle sends, or a drain with `format=rfc5424`.
+    pub fn strict() -> Sink {
+        Sink::of(Form::Strict)
+    }
+
+    fn of(form: Form) -> Sink {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let state = State { running: true, ..State::default() };
+        let shared = Arc::new(Shared { form, state: Mutex::new(state), changed: Condvar::new() });
+        let listening = Mutex::new(Some(listen(listener, &shared)));
+        Sink { address, shared, listening }
+    }
+
+    // === where it is ===
+
+    /// Where it listens; the port stays its own over [`Sink::stop`] and [`Sink::start_again`].
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT/PATH`, for a drain.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{}", self.address, path.trim_start_matches('/'))
+    }
+
+    /// `http://token:TOKEN@127.0.0.1:PORT/logs`, for a shuttle.
+    pub fn logs_url(&self, token: &str) -> String {
+        format!("http://token:{token}@{}/logs", self.address)
+    }
+
+    // === what it answers ===
+
+    /// Answers every request from now on so, unless [`Sink::answer_next`] says otherwise.
+    pub fn answer(&self, answer: Answer) {
+        self.shared.state().standing = answer;
+    }
+
+    /// Answers the next requests so, one each, after those said before.
+    pub fn answer_next(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.shared.state().once.extend(answers);
+    }
+
+    /// Holds every request unanswered until the gate is opened or dropped; then all are answered 204.
+    #[must_use = "dropping the gate opens it"]
+    pub fn gate(&self) -> Gate<'_> {
+        self.answer(Answer::Hold);
+        Gate { sink: self }
+    }
+
+    /// How many requests are held unanswered now.
+    pub fn held(&self) -> usize {
+        self.shared.state().held
+    }
+
+    /// Waits until `n` requests are held.
+    ///
+    /// # Panics
+    /// When that does not come.
+    #[track_caller]
+    pub fn wait_held(&self, n: usize) {
+        wait_for(&format!("{n} held requests"), || (self.held() == n).then_some(()));
+    }
+
+    /// Answers the requests held now, each by `answer`. Later ones are held anew if the script says so.
+    pub fn release(&self, answer: Answer) {
+        let mut state = self.shared.state();
+        state.releases += 1;
+        state.release_as = answer;
+        self.shared.changed.notify_all();
+    }
+
+    // === what it received ===
+
+    /// Every request in the order they came, whatever its answer.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.state().requests.clone()
+    }
+
+    /// How many requests ended before they were complete.
+    pub fn cut_short(&self) -> u64 {
+        self.shared.state().cut_short
+    }
+
+    /// How many connections were accepted.
+    pub fn connections(&self) -> u64 {
+        self.shared.state().connections
+    }
+
+    /// The messages of every request answered 2xx, repeats included.
+    ///
+    /// # Panics
+    /// When any request breaks the framing or miscounts.
+    pub fn all(&self) -> Vec<Received> {
+        record::all(&self.shared.state().requests)
+    }
+
+    /// The messages of every request answered 2xx, each `Logplex-Frame-Id` once.
+    ///
+    /// # Panics
+    /// As [`Sink::all`], and when two requests with one id differ in their bytes.
+    pub fn deduplicated(&self) -> Vec<Received> {
+        record::deduplicated(&self.shared.state().requests)
+    }
+
+    /// What was received: [`Sink::deduplicated`].
+    ///
+    /// # Panics
+    /// As that does.
+    pub fn received(&self) -> Vec<Received> {
+        self.deduplicated()
+    }
+
+    /// Waits until something holds for what was received, and returns what `state` gives.
+    ///
+    /// # Panics
+    /// When that does not come, or as [`Sink::received`] does.
+    #[track_caller]
+    pub fn wait_received<T>(&self, what: &str, mut state: impl FnMut(&[Received]) -> Option<T>) -> T {
+        let mut seen = None;
+        wait_for(what, || {
+            // Decoding everything at each look would take the cores from those who are watched.
+            let progress = {
+                let state = self.shared.state();
+                (state.requests.len(), state.requests.iter().filter(|request| request.is_received()).count())
+            };
+            if seen == Some(progress) {
+                return None;
+            }
+            seen = Some(progress);
+            state(&self.received())
+        })
+    }
+
+    /// Waits until the numbered line `number` was received, which ends a test's traffic when it was the last sent.
+    ///
+    /// # Panics
+    /// As [`Sink::wait_received`] does.
+    #[track_caller]
+    pub fn wait_line(&self, number: u64) -> Vec<Received> {
+        self.wait_received(&format!("line {number}"), |received| {
+            let there = received.iter().rev().any(|message| message.number() == Some(number));
+            there.then(|| received.to_vec())
+        })
+    }
+
+    // === the peer dies and returns ===
+
+    /// Closes the listener and every connection, held requests unanswered. Returns when all are closed.
+    pub fn stop(&self) {
+        let threads = {
+            let mut state = self.shared.state();
+            state.running = false;
+            self.shared.changed.notify_all();
+            for stream in state.open.values().filter_map(Weak::upgrade) {
+                // One that the peer has closed already cannot be shut down, and need not be.
+                stream.shutdown(Shutdown::Both).ok();
+            }
+            std::mem::take(&mut state.threads)
+        };
+        if let Some(listening) = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // The listener looks at `running` when it accepts, so it gets something to accept.
+            TcpStream::connect(self.address).ok();
+            listening.join().ok();
+        }
+        for thread in threads {
+            thread.join().ok();
+        }
+    }
+
+    /// Listens again on the same port, with the same script. Does nothing while it still listens.
+    ///
+    /// # Panics
+    /// When the port is taken by another.
+    pub fn start_again(&self) {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if listening.is_none() {
+            let listener = wait_for("the sink's own port", || TcpListener::bind(self.address).ok());
+            self.shared.state().running = true;
+            *listening = Some(listen(listener, &self.shared));
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Gate<'_> {
+    /// Answers what is held, and what comes, with 204.
+    pub fn open(self) {}
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        // First the script, else a request that comes in between would be held for ever.
+        self.sink.answer(Answer::status(204));
+        self.sink.release(Answer::status(204));
+    }
+}
+
+impl Shared {
+    /// A panic elsewhere in a test must not hide behind a poisoned lock.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Accepts until the sink stops, one thread a connection.
+fn listen(listener: TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut state = shared.state();
+            if !state.running {
+                return;
+            }
+            let stream = Arc::new(stream);
+            state.connections += 1;
+            let number = state.connections;
+            state.open.insert(number, Arc::downgrade(&stream));
+            let ours = Arc::clone(&shared);
+            state.threads.push(thread::spawn(move || connection::serve(&ours, number, stream)));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! What a developer runs: `cargo xtask test` does all set-up and runs every test, `cargo xtask lint` holds the
+//! house rules. `.ci/run` is the two together.
+
+mod count;
+mod lint;
+mod needs;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Tasks of this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// Install what the tests need, build the binaries, run every test, and close with the count.
+    Test,
+    /// Check formatting, clippy and documentation; warnings are errors.
+    Lint,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Task::parse() {
+        Task::Test => test::run(),
+        Task::Lint => lint::run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Task::command().debug_assert();
+    }
+}

@@ -1,0 +1,85 @@
+//! Set-up: the programs that some tests need beside the workspace itself.
+//!
+//! A need that is missing is installed from Debian's packages when that is allowed (root on a machine with
+//! `apt-get`). Otherwise it is named, with the tests that are left out because of it; with `CI=true` nothing may
+//! be left out.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A program that a group of tests runs.
+#[derive(Debug)]
+pub(crate) struct Need {
+    /// The program's name on the `PATH`.
+    pub(crate) tool: &'static str,
+    /// The Debian package that holds it.
+    pub(crate) debian_package: &'static str,
+    /// The beginning of the names of the test files under `tests/tests/` that cannot run without it.
+    pub(crate) used_by: &'static str,
+}
+
+/// Every need there is. A row leaves this table with the last test that uses it.
+const NEEDS: &[Need] = &[Need { tool: "tmux", debian_package: "tmux", used_by: "terminal" }];
+
+/// Tries to meet the needs of the test files in `tests` and returns those that stay unmet, each already named on
+/// stderr.
+pub(crate) fn unmet(tests: &Path) -> Vec<&'static Need> {
+    let files = test_files(tests);
+    let used = |need: &&Need| files.iter().any(|file| file.starts_with(need.used_by));
+    NEEDS.iter().filter(used).filter(|need| !met(need)).collect()
+}
+
+/// The names of the test files in `tests`, without `.rs`, in order.
+pub(crate) fn test_files(tests: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(tests).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Whether `tool` is on the `PATH`.
+pub(crate) fn present(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
+}
+
+fn met(need: &Need) -> bool {
+    if present(need.tool) {
+        return true;
+    }
+    let why = match install(need.debian_package) {
+        Ok(()) if present(need.tool) => return true,
+        Ok(()) => format!("package {} holds no {}", need.debian_package, need.tool),
+        Err(why) => why,
+    };
+    eprintln!("xtask: missing: {} (Debian package {}): {why}", need.tool, need.debian_package);
+    eprintln!("xtask: left out: the tests of tests/tests/{}*.rs", need.used_by);
+    false
+}
+
+fn install(package: &str) -> Result<(), String> {
+    if !present("apt-get") {
+        return Err("this machine has no apt-get; install it by hand".to_owned());
+    }
+    if !is_root() {
+        return Err(format!("not root; run: sudo apt-get install {package}"));
+    }
+    eprintln!("xtask: installing {package}");
+    // A stale list of packages names files that the mirror no longer has, so it is brought up to date first.
+    for args in
+        [&["update", "--quiet"][..], &["install", "--yes", "--quiet", "--no-install-recommends", package]]
+    {
+        let status = Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").status();
+        if !status.is_ok_and(|status| status.success()) {
+            return Err(format!("apt-get {} failed", args.join(" ")));
+        }
+    }
+    Ok(())
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").stderr(Stdio::null()).output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}

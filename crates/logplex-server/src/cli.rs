@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
-use crate::config::{Config, Secret, public_url};
+use crate::config::{Config, Secret, base_url};
 
 /// A log router that drops the oldest when a reader falls behind, and says so.
 #[derive(Debug, Parser)]
@@ -62,7 +62,7 @@ impl TryFrom<ServeArgs> for Config {
         Ok(Config {
             listen: args.listen,
             data_dir: args.data_dir,
-            public_url: args.public_url.as_deref().map(public_url).transpose()?,
+            public_url: args.public_url.as_deref().map(|url| base_url("--public-url", url)).transpose()?,
             api_key: Secret::from_variable_or_file(variable, args.api_key_file.as_ref())?,
             allow_private_drains: args.allow_private_drains,
             channel_rate: args.channel_rate,

@@ -65,14 +65,18 @@ pub(crate) struct Config {
     pub(crate) ring: RingLimits,
 }
 
-/// Checks what is handed out as our address.
-pub(crate) fn public_url(text: &str) -> anyhow::Result<String> {
-    let url = url::Url::parse(text).with_context(|| format!("--public-url {text:?} is not a URL"))?;
+/// Checks a server's address, given as `option`; the result has no final slash.
+pub(crate) fn base_url(option: &str, text: &str) -> anyhow::Result<String> {
+    let url = url::Url::parse(text).with_context(|| format!("{option} is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        bail!("--public-url {text:?} must be like https://logs.example.com");
+        bail!("{option} must be like https://logs.example.com");
     }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-        bail!("--public-url must have no user, query or fragment");
+    if url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+        || url.password().is_some()
+    {
+        bail!("{option} must have no user, query or fragment");
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }

@@ -1,5 +1,6 @@
 //! `logplex`: a log router in one binary. See the README for what it does and ARCHITECTURE for how.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,14 +11,18 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
+use crate::client::ApiClient;
+use crate::config::Secret;
 use crate::serve::{Server, say};
 
 mod channel;
 mod checkpoint;
 mod cli;
+mod client;
 mod config;
 mod destination;
 mod drain;
+mod follow;
 mod http;
 mod hub;
 mod mailbox;
@@ -29,10 +34,14 @@ mod store;
 mod tail;
 mod tasks;
 
+/// The exit code of a command that a signal ended, as shells have it for SIGINT.
+const INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("LOGPLEX_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(ansi).with_env_filter(filter).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -63,7 +72,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             server.run(stop).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Tail(_) | Command::Dev(_) => anyhow::bail!("not here yet"),
+        Command::Tail(args) => {
+            let key =
+                args.key.clone().context("no API key: set LOGPLEX_API_KEY to the one the server showed")?;
+            let api = ApiClient::new(&args.url, Secret::new(key))?;
+            let stop = stop_on_signals()?;
+            follow::tail(&args, &api, &stop).await?;
+            Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+        }
+        Command::Dev(_) => anyhow::bail!("not here yet"),
     }
 }
 
@@ -80,7 +97,7 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
                 _ = interrupt.recv() => {}
             }
             if told.is_cancelled() {
-                std::process::exit(130);
+                std::process::exit(INTERRUPTED.into());
             }
             told.cancel();
         }

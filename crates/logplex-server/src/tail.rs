@@ -32,6 +32,9 @@ const PING: Duration = Duration::from_secs(15);
 /// A client that takes nothing and answers nothing for this long is gone.
 const GONE: Duration = Duration::from_secs(5 * 60);
 
+/// How long a write may still take once the server is stopping.
+const LAST_WRITE: Duration = Duration::from_millis(800);
+
 /// After a notice, gaps of this long are merged into the next one.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -132,7 +135,7 @@ pub(crate) async fn serve(
         session.write_parts(&tail, history, &stopped).await
     };
     let code = if stopped.is_cancelled() { close_code::RESTART } else { close_code::NORMAL };
-    if ended.is_continue() || stopped.is_cancelled() {
+    if ended.is_continue() {
         session.close(code).await;
     }
 }
@@ -174,7 +177,7 @@ impl Session {
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
-            let due = due_at.is_none_or(|at| Instant::now() >= at);
+            let due = stopped.is_cancelled() || due_at.is_none_or(|at| Instant::now() >= at);
             let (gap, taken, untold) = {
                 let mut ring = tail.mailbox.ring();
                 let gap = ring.ledger_mut().take_gap_if(Teller::Reader, due);
@@ -203,7 +206,8 @@ impl Session {
                 () = sleep_until(notice_at) => {}
                 _ = ping.tick() => self.write(vec![Message::Ping("".into())], stopped).await?,
                 heard = self.stream.next() => self.hear(heard)?,
-                () = stopped.cancelled() => return ControlFlow::Break(()),
+                // What is held was written, but for a gap that now must not wait any longer.
+                () = stopped.cancelled() => if !untold { return ControlFlow::Continue(()) },
             }
             if self.heard_at.elapsed() > GONE {
                 return ControlFlow::Break(());
@@ -216,6 +220,7 @@ impl Session {
         for message in messages {
             let deadline = tokio::time::sleep(GONE);
             tokio::pin!(deadline);
+            let mut stopping = false;
             let mut sending = std::pin::pin!(self.sink.send(message));
             loop {
                 tokio::select! {
@@ -228,7 +233,11 @@ impl Session {
                         Some(Ok(Message::Close(_)) | Err(_)) | None => return ControlFlow::Break(()),
                         Some(Ok(_)) => self.heard_at = Instant::now(),
                     },
-                    () = stopped.cancelled() => return ControlFlow::Break(()),
+                    () = stopped.cancelled(), if !stopping => {
+                        stopping = true;
+                        let last = deadline.deadline().min(Instant::now() + LAST_WRITE);
+                        deadline.as_mut().reset(last);
+                    }
                     () = &mut deadline => return ControlFlow::Break(()),
                 }
             }

@@ -13,7 +13,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::chunk::Chunk;
 use crate::foreign;
 use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
-use crate::message::{Form, Head, Message, write_head};
+use crate::message::{Form, Head, Message, as_text, write_fields, write_head};
 
 /// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
 const LINE_PRI: u8 = 190;
@@ -101,7 +101,7 @@ impl Batch {
                 }
             }
         }
-        Ok(builder.build(rewritten.map_or(body, Bytes::from)))
+        Ok(builder.build(rewritten.map_or(body, cut_to_size)))
     }
 
     /// Takes a text, one message a line; empty lines are skipped, a line over the limit is cut into several
@@ -127,7 +127,7 @@ impl Batch {
                 }
             }
         }
-        builder.build(out.into())
+        builder.build(cut_to_size(out))
     }
 
     /// The messages for which `keep` is true in a buffer of their own, or `None` if that is all of them.
@@ -147,9 +147,8 @@ impl Batch {
             bytes.extend_from_slice(frame);
             entries.push(Entry { start, end: bytes.len() as u32, ..self.entries[index] });
         }
-        bytes.shrink_to_fit();
         Batch {
-            bytes: bytes.into(),
+            bytes: cut_to_size(bytes),
             entries: entries.into(),
             token_name: self.token_name.clone(),
             drain_form: Mutex::default(),
@@ -166,12 +165,12 @@ impl Batch {
 
     /// A message's source: its APP-NAME, or the token's name where that stands for the token.
     pub fn source(&self, index: usize) -> &str {
-        self.kept(index)[1]
+        as_text(self.kept(index)[1])
     }
 
     /// A message's PROCID.
     pub fn procid(&self, index: usize) -> &str {
-        self.kept(index)[2]
+        as_text(self.kept(index)[2])
     }
 
     /// A message's place in the request it came with.
@@ -185,10 +184,10 @@ impl Batch {
     }
 
     /// TIME, source, PROCID: what every rendered form keeps.
-    fn kept(&self, index: usize) -> [&str; 3] {
+    fn kept(&self, index: usize) -> [&[u8]; 3] {
         let entry = &self.entries[index];
         let [time, app, procid] = entry.head.kept(self.frame(index));
-        [time, if entry.source_is_token_name { &self.token_name } else { app }, procid]
+        [time, if entry.source_is_token_name { self.token_name.as_bytes() } else { app }, procid]
     }
 
     /// All messages as an HTTP drain sends them: `LEN <PRI>1 TIME host SOURCE PROCID - MSG`, without
@@ -213,7 +212,7 @@ impl Batch {
             let pri_len = 1 + usize::from(entry.head.pri > 9) + usize::from(entry.head.pri > 99);
             let head_len = "<>1 ".len() + pri_len + time.len() + " host ".len() + source.len() + 1;
             put_count(&mut builder.bytes, head_len + procid.len() + " - ".len() + text.len());
-            write_head(&mut builder.bytes, entry.head.pri, time, "host", source, procid);
+            write_fields(&mut builder.bytes, entry.head.pri, [time, b"host", source, procid]);
             builder.bytes.extend_from_slice(b" - ");
             builder.bytes.extend_from_slice(text);
             builder.end_frame();
@@ -224,7 +223,7 @@ impl Batch {
     /// Appends a message as a tail shows it: `TIME SOURCE[PROCID]: MSG` and one newline. CR and LF inside the
     /// text are escaped, so that a text cannot forge another line; bytes that are not UTF-8 become U+FFFD.
     pub fn write_line(&self, index: usize, out: &mut String) {
-        let [time, source, procid] = self.kept(index);
+        let [time, source, procid] = self.kept(index).map(as_text);
         for piece in [time, " ", source, "[", procid, "]: "] {
             out.push_str(piece);
         }
@@ -257,6 +256,12 @@ pub(crate) fn cut_point(bytes: &[u8], most: usize) -> usize {
     }
     let is_start = |at: &usize| bytes[*at] & 0xC0 != 0x80;
     (most.saturating_sub(3).max(1)..=most).rev().find(is_start).unwrap_or(most)
+}
+
+/// What rests must not keep spare room alive.
+fn cut_to_size(mut bytes: Vec<u8>) -> Bytes {
+    bytes.shrink_to_fit();
+    bytes.into()
 }
 
 impl Chunk for Batch {
@@ -301,7 +306,7 @@ impl<'a> BatchBuilder<'a> {
             start: at.start as u32,
             end: at.end as u32,
             ordinal: self.entries.len() as u32,
-            source_is_token_name: app == "token" || app == &*self.origin.token,
+            source_is_token_name: app == b"token" || app == self.origin.token.as_bytes(),
             head,
         });
     }
@@ -314,8 +319,7 @@ impl<'a> BatchBuilder<'a> {
 
     fn append_foreign(&mut self, out: &mut Vec<u8>, frame: &[u8]) {
         let mut message = Vec::with_capacity(frame.len() + 128);
-        foreign::rewrite(frame, self.origin.now, &mut message);
-        let head = Head::parse(&message, Form::Any).expect("a rewritten message is strict");
+        let head = foreign::rewrite(frame, self.origin.form, self.origin.now, &mut message);
         self.append(out, &message, head);
     }
 
@@ -328,3 +332,6 @@ impl<'a> BatchBuilder<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,16 @@
 //! Messages that others write: RFC 3164, RFC 5424 with odd heads, bare lines.
 //!
-//! `syslog_loose` reads them; what it finds is written as one strict RFC 5424 message, so that everything
-//! behind the door has one form. The text keeps its bytes, whatever they are. What a sender left out is
-//! filled in: PRI 13 (RFC 3164, 4.3.3), the time of receipt, APP-NAME `token`, which stands for the name of
-//! the token that the message came with.
+//! Each is written as one strict RFC 5424 message, so that everything behind the door has one form. A head
+//! that is strict but for its time gets a strict time; `syslog_loose` reads the others. It drops structured
+//! data that it cannot read, and a text's leading `-`; so the text is cut from the frame here, and keeps its
+//! bytes, whatever they are. What a sender left out is filled in: the time of receipt, APP-NAME `token`,
+//! which stands for the name of the token that the message came with. A frame without a PRI in range is a
+//! text from its first byte on, with PRI 13 (RFC 3164, 4.3.3).
 
-use chrono::{DateTime, Datelike, SecondsFormat, Utc};
-use syslog_loose::{IncompleteDate, Message, ProcId, StructuredElement, Variant};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
+use syslog_loose::{IncompleteDate, Message, ProcId, Protocol, Variant};
 
-use crate::message::write_head;
+use crate::message::{Form, Head, next_field, pri_and_version, structured_data_len, write_head};
 
 /// The PRI of a message that has none: facility user, severity notice.
 const DEFAULT_PRI: u8 = 13;
@@ -16,8 +18,37 @@ const DEFAULT_PRI: u8 = 13;
 /// Longest field of a head that is taken from a foreign message, in bytes (RFC 5424, 6: HOSTNAME's bound).
 const FIELD_MAX: usize = 255;
 
-/// Appends `frame` as strict RFC 5424 without a count.
-pub(crate) fn rewrite(frame: &[u8], now: DateTime<Utc>, out: &mut Vec<u8>) {
+/// How many fields stand before the structured data of an RFC 5424 message, PRI and VERSION counted as one.
+const HEAD_FIELDS: usize = 6;
+
+/// What the parser takes for the space between fields.
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// Appends `frame` as strict RFC 5424 without a count to an empty `out`, and tells where its fields lie.
+pub(crate) fn rewrite(frame: &[u8], form: Form, now: DateTime<Utc>, out: &mut Vec<u8>) -> Head {
+    if let Some(head) = rewrite_time(frame, form, now, out) {
+        return head;
+    }
+    out.clear();
+    rewrite_head(frame, now, out);
+    Head::parse(out, Form::Any).expect("PRI in range, a strict time and short fields make a strict head")
+}
+
+/// Gives a message that is strict but for its time a strict one.
+fn rewrite_time(frame: &[u8], form: Form, now: DateTime<Utc>, out: &mut Vec<u8>) -> Option<Head> {
+    let (_, start) = pri_and_version(frame)?;
+    let end = next_field(frame, start)? - 1;
+    let time = match std::str::from_utf8(&frame[start..end]).ok()? {
+        "-" => None,
+        sent => Some(DateTime::parse_from_rfc3339(sent).ok()?.to_utc()),
+    };
+    out.extend_from_slice(&frame[..start]);
+    out.extend_from_slice(strict_time(time, now).as_bytes());
+    out.extend_from_slice(&frame[end..]);
+    Head::parse(out, form)
+}
+
+fn rewrite_head(frame: &[u8], now: DateTime<Utc>, out: &mut Vec<u8>) {
     let readable = match std::str::from_utf8(frame) {
         Ok(all) => all,
         // The head is ASCII where there is one; the text's bytes are taken from the frame below.
@@ -25,11 +56,12 @@ pub(crate) fn rewrite(frame: &[u8], now: DateTime<Utc>, out: &mut Vec<u8>) {
     };
     let year = |(month, ..): IncompleteDate| nearest_year(month, now);
     let message = syslog_loose::parse_message_with_year_tz(readable, year, Some(Utc), Variant::Either);
-    // The parser trims; the text's bytes are the frame's own from where the parser found it to begin. An
-    // empty text may point elsewhere: then it begins, and ends, at the frame's end.
-    let text_at = (message.msg.as_ptr() as usize).wrapping_sub(readable.as_ptr() as usize);
-    let text = frame.get(text_at..).unwrap_or_default();
-    let time = message.timestamp.map_or(now, |time| time.with_timezone(&Utc));
+    let Some(pri) = pri(&message) else {
+        write_head(out, DEFAULT_PRI, &strict_time(None, now), "-", "token", "-");
+        out.extend_from_slice(b" - - ");
+        out.extend_from_slice(frame);
+        return;
+    };
     let procid = match message.procid {
         Some(ProcId::PID(pid)) => pid.to_string(),
         Some(ProcId::Name(name)) => field(Some(name), "-"),
@@ -37,30 +69,51 @@ pub(crate) fn rewrite(frame: &[u8], now: DateTime<Utc>, out: &mut Vec<u8>) {
     };
     write_head(
         out,
-        pri(&message),
-        &time.to_rfc3339_opts(SecondsFormat::Micros, false),
+        pri,
+        &strict_time(message.timestamp.map(|time| time.to_utc()), now),
         &field(message.hostname, "-"),
         &field(message.appname, "token"),
         &procid,
     );
     out.push(b' ');
     out.extend_from_slice(field(message.msgid, "-").as_bytes());
-    out.push(b' ');
-    if message.structured_data.is_empty() {
-        out.push(b'-');
-    }
-    for element in &message.structured_data {
-        write_element(out, element);
-    }
-    out.push(b' ');
-    out.extend_from_slice(text);
+    let rest = &frame[rest_at(readable, &message)..];
+    let has_structured_data =
+        matches!(message.protocol, Protocol::RFC5424(_)) && structured_data_len(rest, false) > 0;
+    out.extend_from_slice(if has_structured_data { b" " } else { b" - " });
+    out.extend_from_slice(rest);
 }
 
-fn pri(message: &Message<&str>) -> u8 {
-    match (message.facility, message.severity) {
-        (Some(facility), Some(severity)) => (facility as u8) * 8 + severity as u8,
-        _ => DEFAULT_PRI,
+/// Where in `readable` the part after the head begins: the structured data in RFC 5424, else the text.
+fn rest_at(readable: &str, message: &Message<&str>) -> usize {
+    if let Protocol::RFC5424(_) = message.protocol {
+        let mut rest = readable.trim_start();
+        for _ in 0..HEAD_FIELDS {
+            rest = rest.trim_start_matches(|c: char| !c.is_whitespace()).trim_start_matches(BLANKS);
+        }
+        return readable.len() - rest.len();
     }
+    // RFC 3164 has no structured data: what the parser took for it is text.
+    let offset_of = |part: &str| part.as_ptr() as usize - readable.as_ptr() as usize;
+    if let Some(element) = message.structured_data.first() {
+        return offset_of(element.id) - "[".len();
+    }
+    let text_at = readable.len() - readable[offset_of(message.msg)..].trim_start_matches(BLANKS).len();
+    let nil = readable[..text_at].trim_end_matches(BLANKS).strip_suffix('-');
+    nil.filter(|before| before.ends_with([' ', '\t', ':'])).map_or(text_at, str::len)
+}
+
+fn pri(message: &Message<&str>) -> Option<u8> {
+    Some(message.facility? as u8 * 8 + message.severity? as u8)
+}
+
+/// The time as a strict head has it. A leap second becomes the last microsecond before it, which RFC 5424
+/// asks for; a year of other than four digits is taken for no time.
+fn strict_time(sent: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    let has_four_digits = |time: &DateTime<Utc>| (0..=9999).contains(&time.year());
+    let time = sent.into_iter().chain([now]).find(has_four_digits).unwrap_or_default();
+    let time = time.with_nanosecond(time.nanosecond().min(999_999_999)).unwrap_or(time);
+    time.to_rfc3339_opts(SecondsFormat::Micros, false)
 }
 
 /// RFC 3164 times have no year: it is this one, but for a sender's December seen in January and the reverse.
@@ -78,20 +131,5 @@ fn field(value: Option<&str>, default: &str) -> String {
     if kept.is_empty() { default.to_owned() } else { kept }
 }
 
-fn write_element(out: &mut Vec<u8>, element: &StructuredElement<&str>) {
-    out.push(b'[');
-    out.extend_from_slice(field(Some(element.id), "-").as_bytes());
-    for (name, value) in element.params() {
-        out.push(b' ');
-        out.extend_from_slice(field(Some(name), "-").as_bytes());
-        out.extend_from_slice(b"=\"");
-        for byte in value.bytes() {
-            if matches!(byte, b'"' | b'\\' | b']') {
-                out.push(b'\\');
-            }
-            out.push(byte);
-        }
-        out.push(b'"');
-    }
-    out.push(b']');
-}
+#[cfg(test)]
+mod tests;

@@ -234,3 +234,6 @@ impl<'a> Iterator for WholeInput<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,13 @@ pub mod frame;
 pub mod message;
 #[cfg(feature = "client")]
 pub mod outlet;
+#[cfg(feature = "client")]
+pub mod shuttle;
+
+#[cfg(feature = "child")]
+pub mod child;
+#[cfg(feature = "tracing")]
+pub mod layer;
 
 mod batch;
 mod chain;
@@ -44,3 +51,5 @@ pub use ledger::{DropReason, Gap, Ledger, LossReason, Tally, Teller};
 pub use message::Message;
 pub use notice::{Code, Notice};
 pub use ring::{Policy, Ring, RingLimits, Taken};
+#[cfg(feature = "client")]
+pub use shuttle::init;

@@ -53,12 +53,17 @@ impl<'a> Message<'a> {
 
 /// Appends `<PRI>1 TIME HOST APP PROCID`, what every form begins with.
 pub(crate) fn write_head(out: &mut Vec<u8>, pri: u8, time: &str, host: &str, app: &str, procid: &str) {
+    write_fields(out, pri, [time, host, app, procid].map(str::as_bytes));
+}
+
+/// As [`write_head`], for fields known to be text.
+pub(crate) fn write_fields(out: &mut Vec<u8>, pri: u8, fields: [&[u8]; 4]) {
     out.push(b'<');
     out.extend_from_slice(itoa::Buffer::new().format(pri).as_bytes());
     out.extend_from_slice(b">1");
-    for field in [time, host, app, procid] {
+    for field in fields {
         out.push(b' ');
-        out.extend_from_slice(field.as_bytes());
+        out.extend_from_slice(field);
     }
 }
 
@@ -102,7 +107,9 @@ impl Head {
         // A frame may end with MSGID: the drain form of an empty text whose last space was trimmed.
         let structured_data = match next_field(frame, msgid) {
             Some(start) => start,
-            None if is_printable(&frame[msgid..]) => frame.len(),
+            None if msgid < frame.len() && msgid + printable_len(&frame[msgid..]) == frame.len() => {
+                frame.len()
+            }
             None => return None,
         };
         let drain_like = &frame[host..app - 1] == b"host" && frame.get(msgid..msgid + 2) == Some(b"- ");
@@ -133,7 +140,7 @@ impl Head {
     }
 
     /// The fields that every rendered form keeps: time, app, procid.
-    pub(crate) fn kept<'a>(&self, frame: &'a [u8]) -> [&'a str; 3] {
+    pub(crate) fn kept<'a>(&self, frame: &'a [u8]) -> [&'a [u8]; 3] {
         [
             field(frame, self.time..self.host - 1),
             field(frame, self.app..self.procid - 1),
@@ -142,34 +149,53 @@ impl Head {
     }
 
     pub(crate) fn message<'a>(&self, frame: &'a [u8]) -> Message<'a> {
-        let [time, app, procid] = self.kept(frame);
+        let [time, app, procid] = self.kept(frame).map(as_text);
         let structured_data = self.structured_data as usize..self.structured_data_end as usize;
         let msgid_end = (self.structured_data as usize).min(frame.len());
         let msgid = &frame[self.msgid as usize..msgid_end];
         Message {
             pri: self.pri,
             time,
-            host: field(frame, self.host..self.app - 1),
+            host: as_text(field(frame, self.host..self.app - 1)),
             app,
             procid,
-            msgid: std::str::from_utf8(msgid.strip_suffix(b" ").unwrap_or(msgid)).unwrap_or("-"),
+            msgid: as_text(msgid.strip_suffix(b" ").unwrap_or(msgid)),
             structured_data: (!structured_data.is_empty()).then(|| &frame[structured_data]),
             text: self.text(frame),
         }
     }
 }
 
-/// A head's field as text; it was checked to be printable ASCII when the head was read.
-fn field(frame: &[u8], range: Range<u16>) -> &str {
-    std::str::from_utf8(&frame[range.start as usize..range.end as usize]).unwrap_or("-")
+fn field(frame: &[u8], range: Range<u16>) -> &[u8] {
+    &frame[range.start as usize..range.end as usize]
 }
 
-fn is_printable(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(u8::is_ascii_graphic)
+/// A head's field as text; it was checked to be printable ASCII when the head was read.
+pub(crate) fn as_text(field: &[u8]) -> &str {
+    std::str::from_utf8(field).unwrap_or("-")
+}
+
+/// How many printable bytes `bytes` begins with, found eight at a time.
+fn printable_len(bytes: &[u8]) -> usize {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    let mut len = 0;
+    while let Some(word) = bytes[len..].first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of each byte below `!` or above `~`. What one byte borrows or carries spoils only
+        // those after it, and the first is what counts.
+        let below = word.wrapping_sub(EACH * u64::from(b'!')) & !word;
+        let above = word.wrapping_add(EACH * u64::from(0x7f - b'~')) | word;
+        let found = (below | above) & (EACH * 0x80);
+        if found != 0 {
+            return len + found.trailing_zeros() as usize / 8;
+        }
+        len += size_of::<u64>();
+    }
+    len + bytes[len..].iter().take_while(|byte| byte.is_ascii_graphic()).count()
 }
 
 /// `<PRI>1 `, PRI 0 to 191 without leading zeros; returns it and where TIMESTAMP starts.
-fn pri_and_version(frame: &[u8]) -> Option<(u8, usize)> {
+pub(crate) fn pri_and_version(frame: &[u8]) -> Option<(u8, usize)> {
     let (digits, rest_at) = match frame {
         [b'<', a, b'>', b'1', b' ', ..] => (&[*a][..], 5),
         [b'<', a, b, b'>', b'1', b' ', ..] if *a != b'0' => (&[*a, *b][..], 6),
@@ -184,24 +210,22 @@ fn pri_and_version(frame: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// Where the field after the one at `start` begins: one or more printable bytes and one space.
-fn next_field(frame: &[u8], start: usize) -> Option<usize> {
-    let length = frame.get(start..)?.iter().position(|byte| !byte.is_ascii_graphic())?;
-    (length > 0 && frame[start + length] == b' ').then_some(start + length + 1)
+pub(crate) fn next_field(frame: &[u8], start: usize) -> Option<usize> {
+    let end = start + printable_len(frame.get(start..)?);
+    (end > start && frame.get(end) == Some(&b' ')).then_some(end + 1)
 }
 
 /// RFC 3339 as RFC 5424, 6.2.3 narrows it: upper-case `T` and `Z`, at most six digits of a second.
 /// Checks the shape and coarse ranges, not the calendar.
 fn is_timestamp(time: &[u8]) -> bool {
-    let Some((date_time, rest)) = time.split_at_checked(19) else { return false };
-    let shape = date_time.iter().zip(b"0000-00-00T00:00:00").all(|(byte, shape)| match shape {
-        b'0' => byte.is_ascii_digit(),
-        other => byte == other,
-    });
-    let two = |at: usize| date_time[at].wrapping_sub(b'0') * 10 + date_time[at + 1].wrapping_sub(b'0');
-    if !shape || !(1..=12).contains(&two(5)) || !(1..=31).contains(&two(8)) {
-        return false;
-    }
-    if two(11) > 23 || two(14) > 59 || two(17) > 59 {
+    // Each byte's bounds, all looked at without a branch.
+    const LOW: [u8; 19] = *b"0000-00-00T00:00:00";
+    const HIGH: [u8; 19] = *b"9999-19-39T29:59:59";
+    let Some((date_time, rest)) = time.split_first_chunk::<19>() else { return false };
+    let within = |(byte, (low, high)): (&u8, (&u8, &u8))| (low <= byte) & (byte <= high);
+    let shape = date_time.iter().zip(LOW.iter().zip(&HIGH)).map(within).fold(true, |all, one| all & one);
+    let two = |at: usize| (date_time[at] & 15) * 10 + (date_time[at + 1] & 15);
+    if !shape || !(1..=12).contains(&two(5)) || !(1..=31).contains(&two(8)) || two(11) > 23 {
         return false;
     }
     let zone = match rest {
@@ -230,7 +254,7 @@ fn is_timestamp(time: &[u8]) -> bool {
 ///
 /// `[INFO] text` is well-formed structured data and, in a drain's body, a common beginning of a text. Where
 /// the head looks like a drain's (`drain_like`), an element without parameters is taken for text.
-fn structured_data_len(rest: &[u8], drain_like: bool) -> usize {
+pub(crate) fn structured_data_len(rest: &[u8], drain_like: bool) -> usize {
     let ended = |len: usize| matches!(rest.get(len), None | Some(b' '));
     match rest.first() {
         Some(b'-') if ended(1) => 1,
@@ -279,3 +303,6 @@ fn element_len(rest: &[u8]) -> Option<(usize, usize)> {
         parameters += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,7 @@ pub struct Attempt<'a> {
 ///
 /// ```no_run
 /// use http::HeaderValue;
+/// use logplex_core::Chain;
 /// use logplex_core::outlet::{Endpoint, Outlet, OutletConfig, Request, Trust, tls_config};
 /// use tokio::sync::watch;
 ///
@@ -103,7 +104,7 @@ pub struct Attempt<'a> {
 /// let (_stop_tx, mut stop) = watch::channel(None);
 /// match outlet.deliver(&request, &mut stop, |attempt| println!("{attempt:?}")).await {
 ///     Ok(delivered) => println!("after {} attempts", delivered.attempts),
-///     Err(given_up) => println!("{} messages lost: {}", request.messages, given_up.chain()),
+///     Err(given_up) => println!("{} messages lost: {}", request.messages, Chain(&given_up)),
 /// }
 /// # Ok(())
 /// # }
@@ -204,7 +205,7 @@ impl Outlet {
     /// Safe: the connection stays as it is.
     pub async fn tend(&mut self) -> Infallible {
         if let Some(connection) = &mut self.idle {
-            let too_old = connection.idle_since + self.config.idle_close;
+            let too_old = after(connection.idle_since, self.config.idle_close);
             // Either way it is over.
             timeout_at(too_old, connection.closed()).await.ok();
             self.idle = None;
@@ -221,19 +222,17 @@ impl Outlet {
         unanswered: &mut bool,
     ) -> Result<Answer, AttemptError> {
         if let Some(connection) = self.take_idle().await {
-            let deadline = Instant::now() + self.config.request_timeout;
+            let deadline = after(Instant::now(), self.config.request_timeout);
             let answer = self.exchange(connection, deadline, headers, request, unanswered).await;
             match answer {
                 Ok(answer) => return Ok(answer),
-                Err(PostError { error: AttemptError::Unsent(_) | AttemptError::Broken(_), heard: false }) => {
-                }
-                // A peer that hangs was not closed while idle: asking it again at once would not help it.
+                Err(failed) if failed.looks_closed_while_idle() => {}
                 Err(failed) => return Err(failed.error),
             }
         }
         let now = Instant::now();
-        let deadline = now + self.config.request_timeout;
-        let connected_by = deadline.min(now + self.config.connect_timeout);
+        let deadline = after(now, self.config.request_timeout);
+        let connected_by = deadline.min(after(now, self.config.connect_timeout));
         let stream = connect::connect(&self.endpoint, &self.config, connected_by).await?;
         let connection = Connection::new(stream).await.map_err(AttemptError::Unsent)?;
         self.exchange(connection, deadline, headers, request, unanswered).await.map_err(|failed| failed.error)
@@ -265,7 +264,7 @@ impl Outlet {
             Ok(head) => head,
             Err(_) => {
                 let error = AttemptError::TimedOut(self.config.request_timeout);
-                return Err(PostError { error, heard: true });
+                return Err(PostError { error, heard: connection.heard() });
             }
         };
         if matches!(head, Ok(_) | Err(PostError { error: AttemptError::Unsent(_), .. })) {
@@ -331,4 +330,9 @@ struct Answer {
     connection: Connection,
     body: Incoming,
     deadline: Instant,
+}
+
+/// `start` and `wait` later; in thirty years if that is more than an instant can hold, as `Duration::MAX` is.
+fn after(start: Instant, wait: Duration) -> Instant {
+    start.checked_add(wait).unwrap_or_else(|| start + Duration::from_secs(30 * 365 * 86_400))
 }

@@ -174,6 +174,7 @@ impl Drain {
                         () = self.mailbox.readable() => {}
                         () = self.redirected.notified() => outlet = self.outlet(),
                         _stop = stop.changed() => {}
+                        never = outlet.tend() => match never {},
                         () = tokio::time::sleep_until(wake), if until.is_some() => {}
                         () = tokio::time::sleep_until(wake), if until.is_none() => {
                             // Nothing came for long: give the connection and this task back. Who pushes from

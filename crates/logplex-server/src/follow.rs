@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use logplex_core::outlet::{Trust, tls_config};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 use tokio_util::sync::CancellationToken;
@@ -44,75 +45,92 @@ enum Ended {
     Broken(anyhow::Error),
 }
 
-/// Follows until the history is written (without `follow`), the reader of stdout goes away, or `stop`.
-pub(crate) async fn tail(args: &TailArgs, api: &ApiClient, stop: &CancellationToken) -> anyhow::Result<()> {
-    let mut printer = Printer::new(args.output);
-    let mut num = args.num;
-    let mut failures = 0u32;
-    loop {
-        let ended = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            ended = session(args, api, num, &mut printer) => ended,
-        };
-        let problem = match ended {
-            Ok(Ended::Done) => return Ok(()),
-            Ok(Ended::Broken(problem)) => {
-                failures = 0;
-                problem
-            }
-            // What was never reached, or says no, is for the user to mend.
-            Err(problem) if !printer.connected || problem.downcast_ref::<Refused>().is_some() => {
-                return Err(problem);
-            }
-            Err(problem) => problem,
-        };
-        if stop.is_cancelled() || args.no_follow {
-            return if args.no_follow { Err(problem) } else { Ok(()) };
-        }
-        num = CATCH_UP;
-        failures += 1;
-        printer.status(&format!("{problem:#}; reconnecting"));
-        let most = BACKOFF_MAX.min(BACKOFF * 2u32.saturating_pow(failures.min(10)));
-        let pause = if failures == 1 { Duration::ZERO } else { most.mul_f64(fastrand::f64()) };
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
+/// Follows one channel, as `args` ask.
+#[derive(Debug)]
+pub(crate) struct Follower<'a> {
+    pub(crate) args: &'a TailArgs,
+    pub(crate) api: &'a ApiClient,
+    /// Whether a stream that breaks is opened again.
+    pub(crate) reconnect: bool,
+    /// Rung when the stream is open for the first time.
+    pub(crate) connected: &'a Notify,
 }
 
-async fn session(args: &TailArgs, api: &ApiClient, num: u32, printer: &mut Printer) -> anyhow::Result<Ended> {
-    let mut body = json!({ "channel_id": args.channel, "num": num, "tail": !args.no_follow });
-    for (key, value) in [("source", &args.source), ("ps", &args.ps)] {
-        if let Some(value) = value {
-            body[key] = value.as_str().into();
-        }
-    }
-    let answer = api.post("/v3/sessions", &body).await?;
-    let url = answer["url"].as_str().context("the server's answer has no session URL")?;
-    let url = format!("ws{}?format=json", url.strip_prefix("http").context("the session URL is not http")?);
-    let trust = if url.starts_with("wss:") { Trust::Platform } else { Trust::Insecure };
-    let connector = Connector::Rustls(tls_config(trust)?);
-    let (mut stream, _response) = connect_async_tls_with_config(url, None, true, Some(connector))
-        .await
-        .context("cannot open the stream")?;
-    printer.connected = true;
-    while let Some(message) = stream.next().await {
-        match message {
-            Ok(Message::Text(text)) => match printer.print(&text) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ended::Done),
-                Err(error) => bail!("cannot write: {error}"),
-            },
-            Ok(Message::Close(_)) if args.no_follow => return Ok(Ended::Done),
-            Ok(Message::Close(_)) => {
-                return Ok(Ended::Broken(anyhow::anyhow!("the server ended the stream")));
+impl Follower<'_> {
+    /// Follows until the history is written (without following), the reader of stdout goes away, the stream
+    /// ends for good, or `stop`.
+    pub(crate) async fn run(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut printer = Printer::new(self.args.output);
+        let mut num = self.args.num;
+        let mut failures = 0u32;
+        loop {
+            let connected_before = printer.connected;
+            let ended = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                ended = self.session(num, &mut printer) => ended,
+            };
+            let problem = match ended {
+                Ok(Ended::Done) => return Ok(()),
+                Ok(Ended::Broken(_)) if !self.reconnect => return Ok(()),
+                Ok(Ended::Broken(problem)) if self.args.no_follow => return Err(problem),
+                Ok(Ended::Broken(problem)) => {
+                    failures = 0;
+                    problem
+                }
+                // What was never reached, or says no, is for the user to mend.
+                Err(problem) if !connected_before || problem.is::<Refused>() => return Err(problem),
+                Err(problem) => problem,
+            };
+            num = CATCH_UP;
+            failures += 1;
+            printer.status(&format!("{problem:#}; reconnecting"));
+            let most = BACKOFF_MAX.min(BACKOFF * 2u32.saturating_pow(failures.min(10)));
+            let pause = if failures == 1 { Duration::ZERO } else { most.mul_f64(fastrand::f64()) };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
             }
-            Ok(_) => {}
-            Err(error) => return Ok(Ended::Broken(anyhow::Error::new(error).context("the stream broke"))),
         }
     }
-    Ok(if args.no_follow { Ended::Done } else { Ended::Broken(anyhow::anyhow!("the stream ended")) })
+
+    async fn session(&self, num: u32, printer: &mut Printer) -> anyhow::Result<Ended> {
+        let args = self.args;
+        let mut body = json!({ "channel_id": args.channel, "num": num, "tail": !args.no_follow });
+        for (key, value) in [("source", &args.source), ("ps", &args.ps)] {
+            if let Some(value) = value {
+                body[key] = value.as_str().into();
+            }
+        }
+        let answer = self.api.post("/v3/sessions", &body).await?;
+        let url = answer["url"].as_str().context("the server's answer has no session URL")?;
+        let url =
+            format!("ws{}?format=json", url.strip_prefix("http").context("the session URL is not http")?);
+        let trust = if url.starts_with("wss:") { Trust::Platform } else { Trust::Insecure };
+        let connector = Connector::Rustls(tls_config(trust)?);
+        let (mut stream, _response) = connect_async_tls_with_config(url, None, true, Some(connector))
+            .await
+            .context("cannot open the stream")?;
+        printer.connected = true;
+        self.connected.notify_one();
+        while let Some(message) = stream.next().await {
+            match message {
+                Ok(Message::Text(text)) => match printer.print(&text) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ended::Done),
+                    Err(error) => bail!("cannot write: {error}"),
+                },
+                Ok(Message::Close(_)) if args.no_follow => return Ok(Ended::Done),
+                Ok(Message::Close(_)) => {
+                    return Ok(Ended::Broken(anyhow::anyhow!("the server ended the stream")));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    return Ok(Ended::Broken(anyhow::Error::new(error).context("the stream broke")));
+                }
+            }
+        }
+        Ok(if args.no_follow { Ended::Done } else { Ended::Broken(anyhow::anyhow!("the stream ended")) })
+    }
 }
 
 /// Writes lines, and knows which were written.

@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
@@ -13,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{Cli, Command};
 use crate::client::ApiClient;
 use crate::config::Secret;
+use crate::follow::Follower;
 use crate::serve::{Server, say};
 
 mod channel;
@@ -21,6 +24,7 @@ mod cli;
 mod client;
 mod config;
 mod destination;
+// mod dev;
 mod drain;
 mod follow;
 mod http;
@@ -49,13 +53,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("logplex: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let ended = runtime.block_on(run(cli));
+    // A look-up in a dead resolver cannot be cancelled; it must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended.unwrap_or_else(|error| {
+        eprintln!("logplex: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -77,10 +81,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 args.key.clone().context("no API key: set LOGPLEX_API_KEY to the one the server showed")?;
             let api = ApiClient::new(&args.url, Secret::new(key))?;
             let stop = stop_on_signals()?;
-            follow::tail(&args, &api, &stop).await?;
+            let follower = Follower { args: &args, api: &api, reconnect: true, connected: &Notify::new() };
+            follower.run(&stop).await?;
             Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
         }
-        Command::Dev(_) => anyhow::bail!("not here yet"),
+        Command::Dev(_args) => anyhow::bail!("not here yet"),
     }
 }
 

@@ -6,6 +6,7 @@
 //! One record a channel holds its tokens and drains, so that they cannot disagree; one more holds its
 //! checkpoint ([`crate::checkpoint`]).
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -97,7 +98,9 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens or creates the store in `dir`. Blocks on the disk, as every call that writes.
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Store> {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot create the data directory {dir:?}"))?;
+        // Tokens are in it: nobody else may read what we create.
+        let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        created.with_context(|| format!("cannot create the data directory {dir:?}"))?;
         let open = || -> Result<Store, fjall::Error> {
             let database = Database::builder(dir).cache_size(CACHE_BYTES).worker_threads(1).open()?;
             let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);

@@ -31,8 +31,8 @@ pub struct OutletConfig {
     pub idle_close: Duration,
     /// Sent with every request.
     pub user_agent: HeaderValue,
-    /// Whom to trust, from [`tls_config`]. `None` if the endpoint is plain http: an https one is then
-    /// unreachable.
+    /// Whom to trust, from [`tls_config`](super::tls_config). `None` if the endpoint is plain http: an https
+    /// one is then unreachable.
     pub tls: Option<Arc<ClientConfig>>,
     /// Which addresses may be connected to. Default [`AddressGuard::Any`].
     pub addresses: AddressGuard,

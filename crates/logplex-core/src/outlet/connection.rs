@@ -44,6 +44,14 @@ pub(super) struct PostError {
     pub(super) heard: bool,
 }
 
+impl PostError {
+    /// Whether it is how a connection fails whose peer had closed it, or was about to. A peer that hangs had
+    /// not: asking it again at once would not help it.
+    pub(super) fn looks_closed_while_idle(&self) -> bool {
+        !self.heard && matches!(self.error, AttemptError::Unsent(_) | AttemptError::Broken(_))
+    }
+}
+
 impl Connection {
     pub(super) async fn new(stream: Box<dyn Stream>) -> Result<Connection, hyper::Error> {
         let (wire, traffic) = Wire::new(stream);
@@ -68,6 +76,11 @@ impl Connection {
             let error = if unsent { AttemptError::Unsent(error) } else { AttemptError::Broken(error) };
             PostError { error, heard: self.traffic.heard() }
         })
+    }
+
+    /// Whether any byte came since the last request was begun.
+    pub(super) fn heard(&self) -> bool {
+        self.traffic.heard()
     }
 
     /// Reads the rest of an answer and throws it away. Returns whether the connection can be used again.

@@ -2,7 +2,6 @@
 //!
 //! Nothing here holds a URL, a header or a byte of a body: errors may be logged and shown as they are.
 
-use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -113,17 +112,5 @@ impl GivenUp {
             LastOutcome::Failed(error) => error.certificate(),
             LastOutcome::Answered(_) => None,
         }
-    }
-
-    /// This error and its causes in one line, as people read it: `a: b: c`.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
     }
 }

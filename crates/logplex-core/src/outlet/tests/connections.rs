@@ -1,5 +1,11 @@
 //! When a connection is used again and when it is not.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
 use super::peer::{Act, NO_CONTENT, Peer, say};
 use super::*;
 
@@ -114,6 +120,15 @@ async fn only_the_first_failure_of_an_attempt_is_free() {
 }
 
 #[tokio::test]
+async fn a_hang_on_a_used_connection_costs_an_attempt() {
+    let peer = Peer::new([say("200 OK"), Act::Hang]).await;
+    let mut outlet =
+        outlet(&peer.url(), OutletConfig { request_timeout: Duration::from_millis(50), ..config() });
+    assert_eq!(deliver(&mut outlet, &request()).await.summary(), "200 after 1");
+    assert_eq!(deliver(&mut outlet, &request()).await.summary(), "204 after 2");
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_costs_an_attempt() {
     let peer = Peer::new([say("200 OK"), Act::SayAndClose("HTTP/1.1 2".to_owned())]).await;
     let mut outlet = outlet(&peer.url(), config());
@@ -178,4 +193,76 @@ async fn an_ipv6_literal_is_connected_to() {
     let mut outlet = outlet(&format!("http://[::1]:{}/logs", peer.port), config());
     assert_eq!(deliver(&mut outlet, &request()).await.summary(), "204 after 1");
     assert_eq!(peer.log().requests[0].header("host"), [format!("[::1]:{}", peer.port)]);
+}
+
+/// A peer that has answered and reads no more by the time our first write reaches it.
+#[derive(Default)]
+struct AnsweredEarly {
+    write_failed: bool,
+    answer: &'static [u8],
+    /// Whether its side stays open after that.
+    half_open: bool,
+    reader: Option<Waker>,
+}
+
+impl AsyncRead for AnsweredEarly {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.write_failed || (self.half_open && self.answer.is_empty()) {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        buf.put_slice(std::mem::take(&mut self.answer));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for AnsweredEarly {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        self.write_failed = true;
+        self.reader.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_does_not_hide_the_answer_that_is_already_there() {
+    let post =
+        || http::Request::post("/").body(Chunks::new(&[Bytes::from_static(b"a"), Bytes::from_static(b"b")]));
+    let answer = b"HTTP/1.1 413 Large\r\nContent-Length: 2\r\n\r\nhi";
+    let peer = AnsweredEarly { answer, half_open: true, ..AnsweredEarly::default() };
+    let mut connection = Connection::new(Box::new(peer)).await.unwrap();
+    let (head, body) = connection.post(post().unwrap()).await.ok().expect("the answer").into_parts();
+    assert_eq!(head.status, 413);
+    assert!(!connection.discard(body).await, "a connection that failed to write is not used again");
+
+    let mut silent = Connection::new(Box::new(AnsweredEarly::default())).await.unwrap();
+    let failed = silent.post(post().unwrap()).await.expect_err("no answer");
+    assert!(failed.looks_closed_while_idle());
+}
+
+#[tokio::test]
+async fn limits_without_end_are_no_error() {
+    let peer = Peer::new([say("503 Busy")]).await;
+    let endless = OutletConfig {
+        connect_timeout: Duration::MAX,
+        request_timeout: Duration::MAX,
+        idle_close: Duration::MAX,
+        retry: RetryPolicy { max_age: Duration::MAX, max_retry_after: Duration::MAX, ..config().retry },
+        ..config()
+    };
+    let mut outlet = outlet(&peer.url(), endless);
+    assert_eq!(deliver(&mut outlet, &request()).await.summary(), "204 after 2");
+    assert!(timeout(Duration::from_millis(1), outlet.tend()).await.is_err());
 }

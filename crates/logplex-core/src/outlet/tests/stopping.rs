@@ -3,7 +3,7 @@
 use super::peer::{Act, Peer, say};
 use super::*;
 
-/// Pauses of ten seconds and more, so that only the stop can end them in time.
+/// Retries without end, so that only the stop can end them.
 fn slow() -> OutletConfig {
     let retry = RetryPolicy { max_attempts: None, ..RetryPolicy::default() };
     OutletConfig { retry, ..config() }
@@ -28,16 +28,20 @@ async fn a_stop_during_the_back_off_ends_it_at_once() {
     let (stop_tx, mut stop) = watch::channel(None);
     let mut outlet = outlet(&peer.url(), slow());
     let request = request();
-    let mut announced = Vec::new();
-    // Told once the pause has been announced: the pause would end after the stop instant.
+    let announced = tokio::sync::Notify::new();
     let observe = |attempt: Attempt<'_>| {
-        announced.extend(attempt.retry_in);
+        assert!(attempt.retry_in.is_some());
+        announced.notify_one();
+    };
+    // The stop is not yet due, but the pause would end after it.
+    let stop_when_announced = async {
+        announced.notified().await;
         stop_tx.send(Some(Instant::now() + Duration::from_secs(15))).unwrap();
     };
-    let delivered = timeout(PATIENCE, outlet.deliver(&request, &mut stop, observe)).await;
+    let delivered = timeout(PATIENCE, outlet.deliver(&request, &mut stop, observe));
+    let (delivered, ()) = tokio::join!(delivered, stop_when_announced);
     let given_up = delivered.expect("ends long before the pause").unwrap_err();
     assert_eq!((given_up.reason, given_up.attempts), (LossReason::Unavailable, 1));
-    assert_eq!(announced.len(), 1);
 }
 
 #[tokio::test]
@@ -74,7 +78,7 @@ async fn a_stop_while_connecting_sent_nothing() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port());
     let tls = Some(tls_config(Trust::Insecure).unwrap());
-    let mut outlet = outlet(&url, OutletConfig { tls, connect_timeout: PATIENCE, ..config() });
+    let mut outlet = outlet(&url, OutletConfig { tls, ..config() });
     let (stop_tx, mut stop) = watch::channel(None);
     let request = request();
     let stop_when_connected = async {

@@ -9,6 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 
 use super::peer::Peer;
 use super::*;
+use crate::Chain;
 
 /// A TLS peer on 127.0.0.1 with a certificate for these names, and that as PEM.
 async fn tls_peer(names: &[&str]) -> (Peer, String) {
@@ -39,7 +40,7 @@ async fn an_unknown_certificate_is_refused_and_nothing_is_sent() {
     let told = deliver(&mut outlet, &request()).await;
     assert_eq!(told.summary(), "unreachable after 3");
     let given_up = told.result.unwrap_err();
-    assert!(given_up.certificate().is_some(), "{}", given_up.chain());
+    assert!(given_up.certificate().is_some(), "{}", Chain(&given_up));
     assert!(peer.log().requests.is_empty());
 }
 
@@ -94,5 +95,5 @@ async fn a_peer_that_never_shakes_hands_is_unreachable() {
     let told = deliver(&mut outlet(&url, impatient), &request()).await;
     assert_eq!(told.summary(), "unreachable after 3");
     let shown = "given up (unreachable), attempts: 3: no connection: timed out in the TLS handshake";
-    assert_eq!(told.result.unwrap_err().chain(), shown);
+    assert_eq!(Chain(&told.result.unwrap_err()).to_string(), shown);
 }

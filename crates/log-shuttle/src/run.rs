@@ -1,0 +1,124 @@
+//! From settings to exit code: reads until the end or a signal, then ships the rest within the grace.
+
+use std::future;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use logplex_core::shuttle::{Guard, Report, Shuttle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+
+use crate::config::Config;
+use crate::source::Source;
+use crate::{Exit, say};
+
+/// Does all that `config` says.
+pub(crate) fn run(config: Config, stdin: OwnedFd) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("no event queue")?;
+    let code = runtime.block_on(ship(config, stdin));
+    // A thread that still reads stdin or ships must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn ship(config: Config, stdin: OwnedFd) -> anyhow::Result<ExitCode> {
+    let guard = config.builder.clone().start()?;
+    let shuttle = guard.shuttle().clone();
+    let outcome = {
+        let stats = print_stats(&shuttle, config.stats_interval, &config.stats_source);
+        tokio::select! {
+            outcome = read_input(&config, &shuttle, stdin) => outcome?,
+            never = stats => match never {},
+        }
+    };
+    let report = stop(guard, &shuttle, outcome.deadline).await?;
+    if config.stats_interval.is_some() || config.verbose {
+        say::stats(&shuttle.stats(), &config.stats_source);
+    }
+    if !report.is_clean() || config.verbose {
+        say::report(&report);
+    }
+    if outcome.code != ExitCode::SUCCESS {
+        return Ok(outcome.code);
+    }
+    let exit = if config.fail_on_loss && !report.is_clean() { Exit::Loss } else { Exit::Done };
+    Ok(exit.into())
+}
+
+/// How reading ended.
+struct Outcome {
+    code: ExitCode,
+    /// When shipping is to end.
+    deadline: Instant,
+}
+
+async fn read_input(config: &Config, shuttle: &Shuttle, stdin: OwnedFd) -> anyhow::Result<Outcome> {
+    let mut signals = Signals::new()?;
+    let mut source = Source::start(stdin, shuttle.feeder(config.format), config.tee)?;
+    let (read, deadline) = tokio::select! {
+        read = &mut source.done => (read.ok(), Instant::now() + config.grace),
+        () = signals.any() => {
+            let deadline = Instant::now() + config.grace;
+            source.stop();
+            let read = timeout_at(deadline, &mut source.done).await;
+            (read.ok().and_then(Result::ok), deadline)
+        }
+    };
+    let code = match read {
+        Some(Ok(())) => Exit::Done,
+        Some(Err(error)) => {
+            say::error(&error);
+            Exit::Failed
+        }
+        // The thread waits for room in the queue or for who reads stdout; the time is over.
+        None => Exit::Done,
+    };
+    Ok(Outcome { code: code.into(), deadline })
+}
+
+/// Ships the rest. A second signal ends it at once.
+async fn stop(guard: Guard, shuttle: &Shuttle, deadline: Instant) -> anyhow::Result<Report> {
+    let mut signals = Signals::new()?;
+    let grace = deadline.saturating_duration_since(Instant::now());
+    let report = tokio::task::spawn_blocking(move || guard.shutdown(grace));
+    tokio::select! {
+        report = report => report.context("the shuttle failed"),
+        () = signals.any() => Ok(shuttle.report()),
+    }
+}
+
+async fn print_stats(shuttle: &Shuttle, every: Option<Duration>, source: &str) -> std::convert::Infallible {
+    let Some(every) = every else { return future::pending().await };
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        say::stats(&shuttle.stats(), source);
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

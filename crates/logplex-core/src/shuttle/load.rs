@@ -1,0 +1,78 @@
+//! From what was taken to the request that carries it.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+
+use crate::outlet::Request;
+use crate::{Frames, Gap, Notice, Part};
+
+const DROP_COUNT: HeaderName = HeaderName::from_static("logplex-drop-count");
+const LOST_COUNT: HeaderName = HeaderName::from_static("logplex-lost-count");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How requests are made.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// The APP-NAME of notices: that of the shuttle's own lines.
+    pub(super) app: String,
+    pub(super) gzip: bool,
+}
+
+impl Form {
+    /// A request with the notices of `gap` ahead of the lines. Its bytes are the same at every attempt.
+    pub(super) fn request(&self, parts: &[Part<Frames>], gap: Option<&Gap>, now: DateTime<Utc>) -> Request {
+        let notices = gap.map(|gap| self.notices(gap, now)).unwrap_or_default();
+        let lines: usize = parts.iter().map(Part::messages).sum();
+        let messages = (lines + notices.len()) as u32;
+
+        let mut body = Vec::with_capacity(parts.len() + 1);
+        if !notices.is_empty() {
+            let frames = Frames::from_messages(&notices);
+            body.push(frames.wire(0..notices.len()));
+        }
+        body.extend(parts.iter().map(|part| part.chunk().wire(part.range())));
+        if self.gzip {
+            body = vec![compress(&body)];
+        }
+        let mut request = Request::new(body, messages);
+        request.headers = self.headers(&request, gap);
+        request
+    }
+
+    /// The frames that tell of a gap: L12 for what was dropped, then L13 for what was lost.
+    fn notices(&self, gap: &Gap, now: DateTime<Utc>) -> Vec<Vec<u8>> {
+        let notices = [Notice::l12(&gap.dropped), Notice::l13(&gap.lost)];
+        let line = |notice: Notice| {
+            let mut message = notice.message(&self.app, now);
+            message.push(b'\n');
+            message
+        };
+        notices.into_iter().flatten().map(line).collect()
+    }
+
+    fn headers(&self, request: &Request, gap: Option<&Gap>) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(4);
+        let gap = gap.copied().unwrap_or_default();
+        headers.insert(DROP_COUNT, HeaderValue::from(gap.dropped.count));
+        headers.insert(LOST_COUNT, HeaderValue::from(gap.lost.count));
+        let id = request.frame_id.hyphenated().to_string();
+        headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is visible ASCII"));
+        if self.gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        headers
+    }
+}
+
+fn compress(body: &[Bytes]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for piece in body {
+        encoder.write_all(piece).expect("a vector takes all that is written");
+    }
+    encoder.finish().expect("a vector takes all that is written").into()
+}

@@ -4,6 +4,7 @@
 //! sending it at that time, and forgotten when the last of them is done, so that what rests in a ring is the
 //! received bytes and the index and nothing else.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -227,7 +228,9 @@ impl Batch {
         for piece in [time, " ", source, "[", procid, "]: "] {
             out.push_str(piece);
         }
-        let text = String::from_utf8_lossy(self.entries[index].head.text(self.frame(index)));
+        let text = self.entries[index].head.text(self.frame(index));
+        // `from_utf8_lossy` goes byte by byte; a check goes by words, and mostly that is all there is to do.
+        let text = std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
         write_escaped(trim_line_end(&text), out);
         out.push('\n');
     }

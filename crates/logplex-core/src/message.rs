@@ -3,7 +3,7 @@
 //! `<PRI>1 TIME HOST APP PROCID MSGID SD MSG`, each field printable ASCII, single spaces. The structured
 //! data may be missing altogether, as in the body of an HTTP drain (`reference: Logplex 5.2`): a message in
 //! which no well-formed structured data follows MSGID is of that form. What this scan refuses is read by
-//! [`crate::foreign`] and rewritten, so that everything behind the door has a [`Head`].
+//! `foreign` and rewritten, so that everything behind the door has a `Head`.
 
 use std::ops::Range;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use logplex_core::shuttle::Builder;
+use logplex_core::shuttle::{Builder, Report};
 use logplex_core::{RingLimits, child};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -93,24 +93,33 @@ async fn run_command(
         let ended = child::Command::new(program, arguments).run(guard.shuttle()).await;
         let report = tokio::task::spawn_blocking(move || guard.shutdown(GRACE)).await?;
         if !report.is_clean() {
-            eprintln!("logplex dev: {report}");
+            let Report { accepted, delivered, dropped, lost, unsent, .. } = report;
+            eprintln!(
+                "logplex dev: of {accepted} lines {delivered} were delivered, {dropped} dropped, {lost} lost, \
+                 {unsent} not sent"
+            );
         }
         stop.cancel();
-        anyhow::Ok(ended?)
+        match ended {
+            Ok(exit) => anyhow::Ok(exit.code()),
+            Err(error) => {
+                eprintln!("logplex dev: cannot run {}: {error}", program.display());
+                Ok(child::exit_code_of(&error))
+            }
+        }
     };
     tokio::pin!(command);
     let mut following = std::pin::pin!(follower.run(&never));
     tokio::select! {
         ended = &mut command => {
-            let code = ended?.code();
+            let code = ended?;
             following.await?;
             Ok(ExitCode::from(code))
         }
         followed = &mut following => {
             followed?;
             // Nobody reads our output any more, or the server is gone; the command still ends by itself.
-            let ended = command.await?;
-            Ok(ExitCode::from(ended.code()))
+            Ok(ExitCode::from(command.await?))
         }
     }
 }

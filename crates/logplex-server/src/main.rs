@@ -24,7 +24,7 @@ mod cli;
 mod client;
 mod config;
 mod destination;
-// mod dev;
+mod dev;
 mod drain;
 mod follow;
 mod http;
@@ -85,7 +85,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             follower.run(&stop).await?;
             Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
         }
-        Command::Dev(_args) => anyhow::bail!("not here yet"),
+        Command::Dev(args) => dev::run(args).await,
     }
 }
 

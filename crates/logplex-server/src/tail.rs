@@ -98,45 +98,56 @@ impl Tail {
     }
 }
 
-/// What a session was asked for.
-#[derive(Clone, Debug)]
-pub(crate) struct TailRequest {
-    pub(crate) filter: Filter,
-    pub(crate) format: Format,
-    /// How many messages of history go first.
-    pub(crate) history: usize,
-    /// Whether to go on with what comes.
-    pub(crate) live: bool,
+/// A reader's place in a channel, taken before the client is told that it is connected, so that it misses
+/// nothing that comes after. Dropping it gives the place up.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    channel: Arc<Channel>,
+    tail: Arc<Tail>,
+    history: Vec<Part<Batch>>,
+    live: bool,
+}
+
+impl Seat {
+    /// Takes a place behind the newest `history` messages that `filter` keeps; unless `live`, those are all
+    /// that there will be.
+    pub(crate) fn take(
+        channel: Arc<Channel>,
+        filter: Filter,
+        history: usize,
+        live: bool,
+        limits: RingLimits,
+    ) -> Seat {
+        let tail = Tail::new(filter, limits);
+        let history = if live {
+            channel.attach(tail.clone(), history)
+        } else {
+            channel.history(history, |batch, index| tail.filter.keeps(batch, index))
+        };
+        Seat { channel, tail, history, live }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.live {
+            self.channel.detach(&self.tail, Utc::now());
+        }
+    }
 }
 
 /// Serves one websocket until the client goes, the history is written and no more was asked for, or
 /// `stopped`.
-pub(crate) async fn serve(
-    socket: WebSocket,
-    channel: Arc<Channel>,
-    request: TailRequest,
-    limits: RingLimits,
-    stopped: CancellationToken,
-) {
-    let tail = Tail::new(request.filter.clone(), limits);
+pub(crate) async fn serve(socket: WebSocket, mut seat: Seat, format: Format, stopped: CancellationToken) {
     let (sink, stream) = socket.split();
-    let epoch = channel.epoch;
-    let mut session = Session { sink, stream, heard_at: Instant::now(), format: request.format, epoch };
-    let ended = if request.live {
-        let history = channel.attach(tail.clone(), request.history);
-        let ended = match session.write_parts(&tail, history, &stopped).await {
-            ControlFlow::Continue(()) => session.follow(&tail, &stopped).await,
-            gone => gone,
-        };
-        channel.detach(&tail, Utc::now());
-        ended
-    } else {
-        let history = channel.history(request.history, |batch, index| request.filter.keeps(batch, index));
-        session.write_parts(&tail, history, &stopped).await
+    let mut session = Session { sink, stream, heard_at: Instant::now(), format, epoch: seat.channel.epoch };
+    let history = std::mem::take(&mut seat.history);
+    let ended = match session.write_parts(&seat.tail, history, &stopped).await {
+        ControlFlow::Continue(()) if seat.live => session.follow(&seat.tail, &stopped).await,
+        ended => ended,
     };
-    let code = if stopped.is_cancelled() { close_code::RESTART } else { close_code::NORMAL };
     if ended.is_continue() {
-        session.close(code).await;
+        session.close(if stopped.is_cancelled() { close_code::RESTART } else { close_code::NORMAL }).await;
     }
 }
 

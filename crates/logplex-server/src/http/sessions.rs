@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::management::{blocking, check_json, error, parse, refused};
 use super::{App, auth, text};
 use crate::store::SessionRecord;
-use crate::tail::{self, Filter, Format, TailRequest};
+use crate::tail::{self, Filter, Format, Seat};
 
 /// How many messages of history a session gets if it does not say.
 const DEFAULT_NUM: u32 = 100;
@@ -117,16 +117,12 @@ pub(super) async fn stream(
             return (StatusCode::UPGRADE_REQUIRED, headers, help).into_response();
         }
     };
-    let request = TailRequest {
-        filter: Filter { source: session.source, ps: session.ps },
-        format,
-        history: session.num as usize,
-        live: session.tail,
-    };
+    let filter = Filter { source: session.source, ps: session.ps };
+    let seat = Seat::take(channel, filter, session.num as usize, session.tail, RingLimits::default());
     let (tracked, stopped) = app.tails.adopt();
     upgrade.max_message_size(FROM_CLIENT_MAX).max_frame_size(FROM_CLIENT_MAX).on_upgrade(
         move |socket| async move {
-            tail::serve(socket, channel, request, RingLimits::default(), stopped).await;
+            tail::serve(socket, seat, format, stopped).await;
             drop(tracked);
         },
     )

@@ -1,0 +1,198 @@
+use super::*;
+
+fn origin() -> Origin {
+    Origin {
+        token_name: "app".into(),
+        token: "t.0f5c7e9a-1111-2222-3333-444444444444".into(),
+        form: Form::Any,
+        limit: FrameLimit::MAX,
+        now: "2026-01-02T03:04:05.678901Z".parse().expect("a time"),
+    }
+}
+
+fn batch(messages: &[&str]) -> Batch {
+    let body = Frames::from_messages(messages);
+    Batch::decode(body.wire(0..body.count()), &origin()).expect("well framed")
+}
+
+fn wire(frames: &Frames) -> String {
+    String::from_utf8(frames.wire(0..frames.count()).to_vec()).expect("a test's frames are text")
+}
+
+fn line(batch: &Batch, index: usize) -> String {
+    let mut out = String::new();
+    batch.write_line(index, &mut out);
+    out
+}
+
+#[test]
+fn the_drain_form_is_the_originals() {
+    let batch = batch(&["<174>1 2012-07-22T00:06:26+00:00 somehost erlang console - - Hi from erlang"]);
+    let expected = "69 <174>1 2012-07-22T00:06:26+00:00 host erlang console - Hi from erlang";
+    assert_eq!(wire(&batch.drain_form()), expected);
+}
+
+#[test]
+fn the_drain_form_has_no_msgid_and_no_structured_data() {
+    let batch = batch(&[
+        "<0>1 2012-07-22T00:06:26Z h a p ID [x y=\"z\"] text\n",
+        "<13>1 2012-07-22T00:06:26Z h a p ID",
+        "<191>1 2012-07-22T00:06:26Z host a p - [INFO] é",
+    ]);
+    let frames = batch.drain_form();
+    let parts: Vec<_> = (0..3).map(|at| frames.wire(at..at + 1)).collect();
+    assert_eq!(
+        parts,
+        [
+            "42 <0>1 2012-07-22T00:06:26Z host a p - text\n",
+            "38 <13>1 2012-07-22T00:06:26Z host a p - ",
+            "48 <191>1 2012-07-22T00:06:26Z host a p - [INFO] é",
+        ]
+    );
+}
+
+#[test]
+fn the_drain_form_is_shared_while_somebody_holds_it() {
+    let batch = batch(&["hello"]);
+    let first = batch.drain_form();
+    assert!(Arc::ptr_eq(&first, &batch.drain_form()));
+    drop(first);
+    assert!(batch.drain_form.lock().unwrap().upgrade().is_none());
+}
+
+#[test]
+fn a_token_in_place_of_a_source_becomes_its_name() {
+    let source = |app: &str| {
+        let frame = format!("<13>1 2012-07-22T00:06:26Z h {app} web.1 - - x");
+        let batch = batch(&[&frame]);
+        assert!(line(&batch, 0).contains(&format!(" {}[web.1]: x", batch.source(0))));
+        assert_eq!((batch.message(0).app, batch.procid(0)), (app, "web.1"));
+        batch.source(0).to_owned()
+    };
+    assert_eq!(source("token"), "app");
+    assert_eq!(source("t.0f5c7e9a-1111-2222-3333-444444444444"), "app");
+    for kept in ["heroku", "Token", "tokens", "t.0f5c7e9a-1111-2222-3333-444444444445", "-"] {
+        assert_eq!(source(kept), kept);
+    }
+    assert_eq!(batch(&["a line without a head"]).source(0), "app");
+}
+
+#[test]
+fn a_line_is_one_line_whatever_its_text() {
+    let line = |text: &str| {
+        let frame = format!("<13>1 2012-07-22T00:06:26Z h a web.1 - - {text}");
+        let line = line(&batch(&[&frame]), 0);
+        line.strip_prefix("2012-07-22T00:06:26Z a[web.1]: ").expect("the head").to_owned()
+    };
+    assert_eq!(line("x"), "x\n");
+    assert_eq!(line(""), "\n");
+    assert_eq!(line("x\n"), "x\n");
+    assert_eq!(line("x\r\n"), "x\n");
+    assert_eq!(line("x\n\n"), "x\\n\n");
+    assert_eq!(line("x\r"), "x\n");
+    assert_eq!(line("a\nb\rc\r\nd"), "a\\nb\\rc\\r\\nd\n");
+    assert_eq!(line("é\t\\n"), "é\t\\n\n");
+}
+
+#[test]
+fn a_line_shows_what_is_not_utf_8() {
+    let body = Frames::from_messages([b"<13>1 2012-07-22T00:06:26Z h a web.1 - - caf\xe9\n"]);
+    let batch = Batch::decode(body.wire(0..1), &origin()).expect("well framed");
+    assert_eq!(line(&batch, 0), "2012-07-22T00:06:26Z a[web.1]: caf\u{fffd}\n");
+}
+
+#[test]
+fn strict_and_foreign_messages_keep_their_order_and_bytes() {
+    let strict = "<13>1 2012-07-22T00:06:26Z h a p ID [x y=\"z\"] text";
+    let batch = batch(&[strict, "bare", strict, "<34>Oct 11 22:14:15 m su[1]: old", strict]);
+    let texts: Vec<_> = (0..5).map(|at| String::from_utf8_lossy(batch.message(at).text)).collect();
+    assert_eq!(texts, ["text", "bare", "text", "old", "text"]);
+    for at in [0, 2, 4] {
+        assert_eq!(batch.frame(at), strict.as_bytes());
+    }
+    assert_eq!((0..5).map(|at| batch.ordinal(at)).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_strict_body_is_not_copied() {
+    let body = Frames::from_messages(["<13>1 2012-07-22T00:06:26Z h a p - - x"]).wire(0..1);
+    let batch = Batch::decode(body.clone(), &origin()).expect("well framed");
+    assert_eq!(batch.bytes.as_ptr(), body.as_ptr());
+}
+
+#[test]
+fn a_rewritten_body_keeps_no_spare_room() {
+    for batch in [batch(&["x"]), Batch::from_text(b"x\n", "p", &origin())] {
+        let length = batch.bytes.len();
+        assert_eq!(batch.bytes.try_into_mut().expect("the only reference").capacity(), length);
+    }
+}
+
+#[test]
+fn an_error_says_where_it_is() {
+    let error = |body: &'static str| {
+        let error = Batch::decode(Bytes::from_static(body.as_bytes()), &origin()).unwrap_err();
+        format!("{error}: {}", error.source)
+    };
+    assert_eq!(error("x"), "frame 1 at byte 0: expected an octet count, found byte 0x78");
+    assert_eq!(error("5 hello\n"), "frame 2 at byte 7: expected an octet count, found byte 0x0a");
+    assert_eq!(error("5 hello3 ab"), "frame 2 at byte 7: the last frame is cut short: 1 bytes are missing");
+    assert_eq!(
+        error("5 hello3 abc70000 x"),
+        "frame 3 at byte 12: a frame of 70000 bytes or more is over the limit of 65536"
+    );
+}
+
+#[test]
+fn an_empty_body_is_an_empty_batch() {
+    let batch = batch(&[]);
+    assert_eq!((batch.count(), batch.size(0..0), wire(&batch.drain_form())), (0, 0, String::new()));
+}
+
+#[test]
+fn a_text_is_a_message_a_line() {
+    let batch = Batch::from_text(b"one\r\n\n  two \n[three] x\n- four\nlast", "curl", &origin());
+    let lines: String = (0..batch.count()).map(|at| line(&batch, at)).collect();
+    let expected = ["one", "  two ", "[three] x", "- four", "last"]
+        .map(|text| format!("2026-01-02T03:04:05.678901+00:00 app[curl]: {text}\n"));
+    assert_eq!(lines, expected.concat());
+    assert_eq!(batch.message(0).pri, 190);
+}
+
+#[test]
+fn a_text_whose_procid_does_not_fit_is_still_taken() {
+    let batch = Batch::from_text(b"one", "not a procid", &origin());
+    assert!(line(&batch, 0).ends_with("one\n"));
+}
+
+#[test]
+fn a_line_over_the_limit_is_cut_between_characters() {
+    let origin = Origin { limit: FrameLimit::new(100).expect("in range"), ..origin() };
+    let text = "aé€😀".repeat(40);
+    let batch = Batch::from_text(text.as_bytes(), "p", &origin);
+    let pieces: Vec<_> = (0..batch.count()).map(|at| batch.message(at).text).collect();
+    assert_eq!(pieces.concat(), text.as_bytes());
+    for (at, piece) in pieces.iter().enumerate() {
+        assert!(std::str::from_utf8(piece).is_ok() && batch.frame(at).len() <= 100);
+    }
+}
+
+#[test]
+fn a_cut_is_at_most_three_bytes_early() {
+    let cut = |text: &str, most| cut_point(text.as_bytes(), most);
+    assert_eq!([cut("abc", 3), cut("abc", 2), cut("😀😀", 4), cut("😀😀", 7)], [3, 2, 4, 4]);
+    assert_eq!([cut("😀😀", 1), cut("a😀", 4), cut_point(&[0x80; 9], 5)], [1, 1, 5]);
+}
+
+#[test]
+fn what_a_filter_keeps_keeps_its_ordinal() {
+    let batch = batch(&["a", "b", "c", "d"]);
+    assert!(batch.filtered(|_| true).is_none());
+    let kept = batch.filtered(|at| at % 2 == 1).expect("not all were kept");
+    assert_eq!([kept.ordinal(0), kept.ordinal(1)], [1, 3]);
+    assert_eq!([line(&kept, 0), line(&kept, 1)], [line(&batch, 1), line(&batch, 3)]);
+    assert_eq!(batch.filtered(|_| false).map(|none| none.count()), Some(0));
+    let copy = kept.copy_out(1..2);
+    assert_eq!((copy.ordinal(0), line(&copy, 0)), (3, line(&batch, 3)));
+    assert!(copy.footprint() < kept.footprint() && kept.footprint() < batch.footprint());
+}

@@ -1,0 +1,255 @@
+use super::*;
+
+const HEAD: &str = "2012-07-22T00:06:26+00:00 host erlang console";
+
+fn parse(frame: &str) -> Option<Message<'_>> {
+    Message::parse(frame.as_bytes(), Form::Any)
+}
+
+/// The structured data and the text of a message from host `h`.
+fn body(rest: &str) -> (Option<String>, String) {
+    split(&format!("<13>1 2012-07-22T00:06:26Z h app web.1 ID{rest}"), Form::Any)
+}
+
+/// The same in the head of an HTTP drain.
+fn drain_body(rest: &str, form: Form) -> (Option<String>, String) {
+    split(&format!("<174>1 {HEAD} - {rest}"), form)
+}
+
+fn split(frame: &str, form: Form) -> (Option<String>, String) {
+    let message = Message::parse(frame.as_bytes(), form).expect("strict");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a test's text");
+    (message.structured_data.map(text), text(message.text))
+}
+
+fn some(structured_data: &str, text: &str) -> (Option<String>, String) {
+    (Some(structured_data.to_owned()), text.to_owned())
+}
+
+fn none(text: &str) -> (Option<String>, String) {
+    (None, text.to_owned())
+}
+
+#[test]
+fn every_field_is_found() {
+    let frame =
+        "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog 42 ID47 [a@1 b=\"c\"] \u{feff}text\n";
+    let expected = Message {
+        pri: 165,
+        time: "2003-10-11T22:14:15.003Z",
+        host: "mymachine.example.com",
+        app: "evntslog",
+        procid: "42",
+        msgid: "ID47",
+        structured_data: Some(b"[a@1 b=\"c\"]"),
+        text: "\u{feff}text\n".as_bytes(),
+    };
+    assert_eq!(parse(frame), Some(expected));
+    assert_eq!(expected.severity(), 5);
+}
+
+#[test]
+fn a_text_keeps_its_bytes() {
+    let mut frame = b"<13>1 2012-07-22T00:06:26Z h app web.1 - - ".to_vec();
+    let text: Vec<u8> = (0..=255).collect();
+    frame.extend_from_slice(&text);
+    assert_eq!(Message::parse(&frame, Form::Any).map(|message| message.text), Some(&text[..]));
+}
+
+#[test]
+fn pri_is_0_to_191() {
+    let pri = |pri: &str| parse(&format!("<{pri}>1 {HEAD} - - x")).map(|message| message.pri);
+    for good in ["0", "13", "99", "100", "190", "191"] {
+        assert_eq!(pri(good), good.parse().ok());
+    }
+    for bad in ["192", "199", "256", "300", "1000", "007", "07", "00", "", "-1", "+1", "1x", "x"] {
+        assert_eq!(pri(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_head_has_version_1_and_single_spaces() {
+    for foreign in [
+        "",
+        "<13>1",
+        "<13>1 ",
+        "<13>2 2012-07-22T00:06:26+00:00 h a p m - x",
+        "<13>11 2012-07-22T00:06:26+00:00 h a p m - x",
+        "<13>1  2012-07-22T00:06:26+00:00 h a p m - x",
+        "<13>1 2012-07-22T00:06:26+00:00  h a p m - x",
+        "<13>1 2012-07-22T00:06:26+00:00 h a p  m - x",
+        "<13>1 2012-07-22T00:06:26+00:00 h\ta p m - x",
+        "<13>1 2012-07-22T00:06:26+00:00 hé a p m - x",
+        "<13>1 2012-07-22T00:06:26+00:00 h a p m\n",
+        "<13>1 2012-07-22T00:06:26+00:00 h a p",
+        "<13>1 2012-07-22T00:06:26+00:00 h a p ",
+        "13>1 2012-07-22T00:06:26+00:00 h a p m - x",
+    ] {
+        assert_eq!(parse(foreign), None, "{foreign:?}");
+    }
+}
+
+#[test]
+fn a_time_is_rfc_3339_as_rfc_5424_narrows_it() {
+    let good = |time: &str| parse(&format!("<13>1 {time} h a p m - x")).is_some();
+    for time in [
+        "2012-07-22T00:06:26Z",
+        "2012-07-22T23:59:59.1Z",
+        "2012-07-22T00:06:26.123456+23:59",
+        "2012-12-31T00:06:26-08:00",
+        "0000-01-01T00:00:00Z",
+        // The calendar is not looked at.
+        "2012-02-31T00:00:00Z",
+    ] {
+        assert!(good(time), "{time}");
+    }
+    for time in [
+        "-",
+        "2012-07-22",
+        "2012-07-22T00:06:26",
+        "2012-07-22t00:06:26Z",
+        "2012-07-22T00:06:26z",
+        "2012-07-22T24:00:00Z",
+        "2012-07-22T00:60:26Z",
+        "2012-07-22T00:06:60Z",
+        "2012-00-22T00:06:26Z",
+        "2012-13-22T00:06:26Z",
+        "2012-07-00T00:06:26Z",
+        "2012-07-32T00:06:26Z",
+        "2012-07-22T00:06:26.Z",
+        "2012-07-22T00:06:26.1234567Z",
+        "2012-07-22T00:06:26+24:00",
+        "2012-07-22T00:06:26+30:00",
+        "2012-07-22T00:06:26+00:60",
+        "2012-07-22T00:06:26+0000",
+        "2012-07-22T00:06:26Zjunk",
+        "12012-07-22T00:06:26Z",
+    ] {
+        assert!(!good(time), "{time}");
+    }
+}
+
+#[test]
+fn structured_data_ends_where_its_brackets_do() {
+    assert_eq!(body(" - text"), some("-", "text"));
+    assert_eq!(body(" - - text"), some("-", "- text"));
+    assert_eq!(body(" -  text "), some("-", " text "));
+    assert_eq!(body(" [a] text"), some("[a]", "text"));
+    assert_eq!(body(" [a][b] text"), some("[a][b]", "text"));
+    assert_eq!(body(" [a b=\"\"] text"), some("[a b=\"\"]", "text"));
+    assert_eq!(
+        body(" [a@1 b=\"c\" d=\"e\"][f g=\"h\"] text"),
+        some("[a@1 b=\"c\" d=\"e\"][f g=\"h\"]", "text")
+    );
+    assert_eq!(body(r#" [a b="\"\\\]"] text"#), some(r#"[a b="\"\\\]"]"#, "text"));
+    assert_eq!(body(r#" [a b="] text"] text"#), some(r#"[a b="] text"]"#, "text"));
+    assert_eq!(body(" [a b=\"é\\é\n\"] text"), some("[a b=\"é\\é\n\"]", "text"));
+    // A second element that stands apart is text.
+    assert_eq!(body(" [a] [b] text"), some("[a]", "[b] text"));
+}
+
+#[test]
+fn what_is_no_structured_data_is_text() {
+    for text in [
+        "hello",
+        "-5 degrees",
+        "--",
+        "[]",
+        "[] x",
+        "[a]text",
+        "[a",
+        "[a b]",
+        "[a b=c]",
+        "[a b=\"c]",
+        "[a b=\"c\\",
+        "[a b=\"c\"",
+        "[a  b=\"c\"]",
+        "[a b=\"c\" ]",
+        "[a][",
+        "[a][b",
+        "[=a]",
+        "[a\"] x",
+        "[Tue Jun 08] x",
+    ] {
+        assert_eq!(body(&format!(" {text}")), none(text));
+    }
+}
+
+#[test]
+fn a_message_may_end_early() {
+    assert_eq!(body(""), none(""));
+    assert_eq!(body(" "), none(""));
+    assert_eq!(body(" -"), some("-", ""));
+    assert_eq!(body(" - "), some("-", ""));
+    assert_eq!(body(" [a]"), some("[a]", ""));
+    assert_eq!(body(" [a] "), some("[a]", ""));
+    for rest in ["", " ", " -", " - ", " [a]"] {
+        let frame = format!("<13>1 2012-07-22T00:06:26Z h app web.1 ID{rest}");
+        assert_eq!(parse(&frame).map(|message| message.msgid), Some("ID"), "{rest:?}");
+    }
+}
+
+#[test]
+fn a_drains_text_is_what_stands_after_its_nil_msgid() {
+    for text in ["hello", "[INFO] hello", "- dash", "-", "", "[a b=\"c\"] hello", " x", "-\n"] {
+        assert_eq!(drain_body(text, Form::Drain), none(text));
+    }
+}
+
+#[test]
+fn only_a_drains_head_has_a_drains_text() {
+    let frame = |host: &str, msgid: &str| format!("<13>1 2012-07-22T00:06:26Z {host} app web.1 {msgid} - x");
+    assert_eq!(split(&frame("host", "-"), Form::Drain), none("- x"));
+    assert_eq!(split(&frame("h", "-"), Form::Drain), some("-", "x"));
+    assert_eq!(split(&frame("hosts", "-"), Form::Drain), some("-", "x"));
+    assert_eq!(split(&frame("host", "ID"), Form::Drain), some("-", "x"));
+    assert_eq!(split(&frame("host", "--"), Form::Drain), some("-", "x"));
+}
+
+#[test]
+fn without_a_hint_a_drains_head_has_structured_data_where_it_looks_like_some() {
+    let body = |text: &str| drain_body(text, Form::Any);
+    assert_eq!(body("hello"), none("hello"));
+    assert_eq!(body("[INFO] hello"), none("[INFO] hello"));
+    assert_eq!(body("[a b=\"c\"][INFO] hello"), none("[a b=\"c\"][INFO] hello"));
+    assert_eq!(body("-5"), none("-5"));
+    // These two cannot be told from structured data; the hint is for them.
+    assert_eq!(body("- dash"), some("-", "dash"));
+    assert_eq!(body("[a b=\"c\"] hello"), some("[a b=\"c\"]", "hello"));
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    for rest in [" - text\n", " [a b=\"c\"] text", " [x]", " - ", " plain", ""] {
+        let frame = format!("<13>1 2012-07-22T00:06:26Z h app web.1 ID{rest}");
+        let message = parse(&frame).expect("strict");
+        let mut written = Vec::new();
+        message.write(&mut written);
+        let read = Message::parse(&written, Form::Any).expect("what we write is strict");
+        assert_eq!(read, Message { structured_data: message.structured_data.or(Some(b"-")), ..message });
+    }
+}
+
+#[test]
+fn a_head_may_be_as_long_as_its_offsets_reach() {
+    let frame = |len: usize| format!("<13>1 2012-07-22T00:06:26Z {} a p m - x", "h".repeat(len));
+    let long = frame(65_000);
+    assert_eq!(parse(&long).map(|message| (message.host.len(), message.text)), Some((65_000, &b"x"[..])));
+    assert_eq!(parse(&frame(65_536)), None);
+}
+
+#[test]
+fn a_field_ends_at_the_first_byte_that_is_not_printable_wherever_it_stands() {
+    for byte in 0..=255u8 {
+        for at in 0..20 {
+            // What follows must not matter, least of all bytes that borrow or carry.
+            for after in [b'x', 0, b' ', b'!', b'~', 0x7f, 0x80, 0xff] {
+                let mut bytes = [after; 20];
+                bytes[..at].fill(b'~');
+                bytes[at] = byte;
+                let expected = bytes.iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(bytes.len());
+                assert_eq!(printable_len(&bytes), expected, "{bytes:?}");
+            }
+        }
+    }
+}

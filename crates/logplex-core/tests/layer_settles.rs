@@ -1,0 +1,45 @@
+//! What the shipping thread logs about its own work is never shipped: one event, one line, and rest.
+
+#![cfg(feature = "tracing")]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+use logplex_core::layer::Layer;
+use tracing_subscriber::prelude::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A peer that answers 503 once a connection, which makes the outlet warn, then 204.
+fn peer() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/logs", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for (index, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 64 * 1024];
+            // Small requests on loopback come in one piece or two; what is left is dropped with the stream.
+            let _read = stream.read(&mut head).unwrap();
+            let status = if index == 0 { "503 Service Unavailable" } else { "204 No Content" };
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn the_layer_settles() {
+    let guard = logplex_core::init(peer()).unwrap();
+    // Every event of every target and level, on every thread: nothing else keeps the loop from closing.
+    tracing_subscriber::registry().with(Layer::new(guard.shuttle())).init();
+    tracing::info!("one");
+    assert!(guard.flush(PATIENCE));
+    let stats = guard.stats();
+    assert!(stats.attempts >= 2, "the outlet had something to warn of");
+    assert_eq!(stats.ledger.accepted(), 1);
+    assert!(guard.flush(PATIENCE));
+    assert_eq!(guard.stats().posts, stats.posts);
+    assert!(guard.shutdown(PATIENCE).is_clean());
+}

@@ -19,6 +19,9 @@ use crate::message::{Form, Head, Message, as_text, write_fields, write_head};
 /// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
 const LINE_PRI: u8 = 190;
 
+/// The most messages in one batch: what an index over a body of tiny frames may cost.
+const MESSAGES_MAX: usize = 64 * 1024;
+
 /// Who sent a batch, as far as it decides how the batch is read.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -73,7 +76,8 @@ impl Batch {
     /// one, the batch gets a buffer of its own in which that one is rewritten.
     ///
     /// # Errors
-    /// [`BatchError`] on the first frame that is malformed, too long or cut short: nothing is taken.
+    /// [`BatchError`] on the first frame that is malformed, too long, cut short or one too many: nothing is
+    /// taken.
     pub fn decode(body: Bytes, origin: &Origin) -> Result<Batch, BatchError> {
         let mut builder = BatchBuilder::new(origin, body.len());
         let mut input = WholeInput { rest: &body, limit: origin.limit };
@@ -88,6 +92,7 @@ impl Batch {
                     return Err(BatchError { frame: builder.entries.len() + 1, offset, source });
                 }
             };
+            builder.check_room(offset)?;
             let end = body.len() - input.rest.len();
             match (Head::parse(frame, origin.form), &mut rewritten) {
                 (Some(head), None) => builder.index(end - frame.len()..end, frame, head),
@@ -107,7 +112,10 @@ impl Batch {
 
     /// Takes a text, one message a line; empty lines are skipped, a line over the limit is cut into several
     /// messages on a character's boundary.
-    pub fn from_text(text: &[u8], procid: &str, origin: &Origin) -> Batch {
+    ///
+    /// # Errors
+    /// [`BatchError`] if there are too many: nothing is taken.
+    pub fn from_text(text: &[u8], procid: &str, origin: &Origin) -> Result<Batch, BatchError> {
         let mut builder = BatchBuilder::new(origin, text.len());
         let mut out = Vec::with_capacity(text.len() + text.len() / 2);
         let time = origin.now.to_rfc3339_opts(SecondsFormat::Micros, false);
@@ -119,6 +127,7 @@ impl Batch {
                 write_head(&mut message, LINE_PRI, &time, "-", "token", procid);
                 message.extend_from_slice(b" - - ");
                 let room = (origin.limit.get() as usize).saturating_sub(message.len()).max(4);
+                builder.check_room(text.len() - rest.len())?;
                 let (piece, more) = rest.split_at(cut_point(rest, room));
                 message.extend_from_slice(piece);
                 rest = more;
@@ -128,7 +137,7 @@ impl Batch {
                 }
             }
         }
-        builder.build(cut_to_size(out))
+        Ok(builder.build(cut_to_size(out)))
     }
 
     /// The messages for which `keep` is true in a buffer of their own, or `None` if that is all of them.
@@ -301,6 +310,15 @@ impl<'a> BatchBuilder<'a> {
     fn new(origin: &'a Origin, body_len: usize) -> BatchBuilder<'a> {
         // A guess that fits lines of 128 bytes and more without growing.
         BatchBuilder { origin, entries: Vec::with_capacity(body_len / 128 + 1) }
+    }
+
+    /// Whether the message at `offset` may still be added.
+    fn check_room(&self, offset: usize) -> Result<(), BatchError> {
+        if self.entries.len() < MESSAGES_MAX {
+            return Ok(());
+        }
+        let source = FrameError::TooMany { limit: MESSAGES_MAX };
+        Err(BatchError { frame: self.entries.len() + 1, offset, source })
     }
 
     fn index(&mut self, at: Range<usize>, frame: &[u8], head: Head) {

@@ -13,7 +13,7 @@
 //! [`Overflow::Block`](crate::shuttle::Overflow::Block), or a slow [`Command::tee`], makes the command wait;
 //! nothing else does.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, PipeReader, Write};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -175,24 +175,17 @@ pub fn exit_code_of(error: &io::Error) -> u8 {
     if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
-/// A program's name for messages.
-pub fn name_of(command: &[OsString]) -> String {
-    command.first().map(|program| program.to_string_lossy().escape_debug().to_string()).unwrap_or_default()
-}
-
 /// The signals that are passed on.
 struct Signals(Vec<(Number, Signal)>);
 
 impl Signals {
     fn new() -> io::Result<Signals> {
-        let mut numbers = vec![Number::SIGTERM, Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2];
         let by_terminal = [Number::SIGINT, Number::SIGQUIT, Number::SIGWINCH];
-        // They are listened to in any case: their default would end us before the command's last words.
-        numbers.extend(by_terminal);
-        let is_terminal = io::stdin().is_terminal();
+        let numbers = [Number::SIGTERM, Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2].into_iter();
         let listen = |number: Number| Ok((number, signal(SignalKind::from_raw(number as i32))?));
-        let mut signals: Vec<_> = numbers.into_iter().map(listen).collect::<io::Result<_>>()?;
-        if is_terminal {
+        let mut signals: Vec<_> = numbers.chain(by_terminal).map(listen).collect::<io::Result<_>>()?;
+        // Once listened to they no longer end this process, which has to outlive the command.
+        if io::stdin().is_terminal() {
             signals.retain(|(number, _)| !by_terminal.contains(number));
         }
         Ok(Signals(signals))

@@ -19,6 +19,10 @@ impl FrameLimit {
     /// 64 KiB, the largest frame accepted and the default.
     pub const MAX: FrameLimit = FrameLimit(NonZeroU32::new(64 * 1024).expect("not zero"));
 
+    /// 1 KiB more, for frames that another router sends on: rewriting one can make it a little longer, and
+    /// what the first router accepted the next must not refuse.
+    pub const FORWARDED: FrameLimit = FrameLimit(NonZeroU32::new(65 * 1024).expect("not zero"));
+
     /// A limit of `bytes`, or `None` if it is zero or above [`FrameLimit::MAX`].
     pub fn new(bytes: u32) -> Option<FrameLimit> {
         NonZeroU32::new(bytes).map(FrameLimit).filter(|limit| limit.get() <= FrameLimit::MAX.get())
@@ -53,6 +57,12 @@ pub enum FrameError {
         declared: u32,
         /// The limit in force.
         limit: u32,
+    },
+    /// The input has more frames than one batch may have.
+    #[error("more than {limit} messages in one request")]
+    TooMany {
+        /// The most messages in one batch.
+        limit: usize,
     },
     /// The input ends inside a frame; reported only where the input is known to be whole.
     #[error("the last frame is cut short: {missing} bytes are missing")]

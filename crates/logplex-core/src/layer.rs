@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A line is `LEVEL target: message key=value …`, first the event's fields, then those of its spans from the
-//! outermost in, as logfmt; PRI has the level's severity. CR, LF and other control characters are written as
-//! `\n` and the like, so an event is one line in one frame whatever it holds.
+//! outermost in, as logfmt; PRI has the level's severity. A message of several lines stays in one frame with
+//! its newlines; other control characters, and in fields newlines too, are written as `\n` and the like.
 //!
 //! Never blocks but with [`Overflow::Block`](crate::shuttle::Overflow::Block). What the shipping thread
 //! itself logs is not shipped: every request would beget another.
@@ -26,7 +26,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::shuttle::{Fields, Shuttle, is_own_thread};
+use crate::shuttle::{Fields, LineSender, Shuttle, is_own_thread};
 
 #[cfg(test)]
 mod tests;
@@ -35,22 +35,23 @@ mod tests;
 #[derive(Debug)]
 pub struct Layer {
     /// One a level, from ERROR to TRACE: its PRI is part of its rendered head.
-    shuttles: [Shuttle; 5],
+    senders: [LineSender; 5],
 }
 
 impl Layer {
     /// A layer that ships through `shuttle`, with its header fields but for the severity.
     pub fn new(shuttle: &Shuttle) -> Layer {
         // RFC 5424, 6.2.1: err, warning, informational, debug; there is nothing below debug.
-        let shuttles = [3, 4, 6, 7, 7].map(|severity| {
+        let senders = [3, 4, 6, 7, 7].map(|severity| {
             let fields = shuttle.fields().clone();
             let pri = (fields.pri & !7) | severity;
-            shuttle.with_fields(Fields { pri, ..fields }).expect("only the severity differs")
+            let shuttle = shuttle.with_fields(Fields { pri, ..fields }).expect("only the severity differs");
+            shuttle.line_sender()
         });
-        Layer { shuttles }
+        Layer { senders }
     }
 
-    fn shuttle(&self, level: Level) -> &Shuttle {
+    fn sender(&self, level: Level) -> &LineSender {
         let index = match level {
             Level::ERROR => 0,
             Level::WARN => 1,
@@ -58,7 +59,7 @@ impl Layer {
             Level::DEBUG => 3,
             Level::TRACE => 4,
         };
-        &self.shuttles[index]
+        &self.senders[index]
     }
 }
 
@@ -100,7 +101,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for La
                 }
             }
             line.finish(metadata.level(), metadata.target());
-            self.shuttle(*metadata.level()).send_line(line.whole.as_bytes());
+            self.sender(*metadata.level()).send(line.whole.as_bytes());
         });
     }
 }
@@ -135,8 +136,12 @@ impl Line {
 
 impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
+        // What the `log` bridge adds is in the metadata already.
+        if field.name().starts_with("log.") {
+            return;
+        }
         if field.name() == "message" {
-            push_escaped(value, false, &mut self.message);
+            push_escaped(value, Place::Message, &mut self.message);
             return;
         }
         push_key(field, &mut self.fields);
@@ -145,7 +150,7 @@ impl Visit for Line {
             self.fields.push_str(value);
         } else {
             self.fields.push('"');
-            push_escaped(value, true, &mut self.fields);
+            push_escaped(value, Place::Field, &mut self.fields);
             self.fields.push('"');
         }
     }
@@ -165,12 +170,20 @@ fn push_key(field: &Field, out: &mut String) {
     out.push('=');
 }
 
-fn push_escaped(text: &str, is_quoted: bool, out: &mut String) {
+/// Where a text goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Message,
+    Field,
+}
+
+fn push_escaped(text: &str, place: Place, out: &mut String) {
     for c in text.chars() {
-        match c {
-            '"' | '\\' if is_quoted => out.extend(['\\', c]),
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
+        match (c, place) {
+            ('\n' | '\t', Place::Message) => out.push(c),
+            ('"' | '\\', Place::Field) => out.extend(['\\', c]),
+            _ if c.is_control() => out.extend(c.escape_default()),
+            _ => out.push(c),
         }
     }
 }

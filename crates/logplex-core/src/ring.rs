@@ -86,7 +86,20 @@ impl<C: Chunk> Ring<C> {
     }
 
     /// Adds messages as the newest. Whatever is over the limits then is dropped, oldest first.
-    pub fn push(&mut self, mut part: Part<C>, now: DateTime<Utc>) {
+    pub fn push(&mut self, part: Part<C>, now: DateTime<Utc>) {
+        self.append(part);
+        self.trim(now);
+    }
+
+    /// As [`Ring::push`], for a reader that waits: it takes its share before the limits are applied.
+    pub fn push_and_take(&mut self, part: Part<C>, policy: &Policy, now: DateTime<Utc>) -> Taken<C> {
+        self.append(part);
+        let taken = self.take(policy);
+        self.trim(now);
+        taken
+    }
+
+    fn append(&mut self, mut part: Part<C>) {
         if part.messages() == 0 {
             return;
         }
@@ -95,6 +108,9 @@ impl<C: Chunk> Ring<C> {
         part.settle();
         self.bytes += charge(&part);
         self.parts.push_back(part);
+    }
+
+    fn trim(&mut self, now: DateTime<Utc>) {
         self.drop_oldest(self.messages.saturating_sub(self.limits.messages), DropReason::Full, now);
         while self.bytes > self.limits.bytes && self.messages > 0 {
             self.drop_oldest(1, DropReason::Bytes, now);

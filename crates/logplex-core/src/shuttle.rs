@@ -32,17 +32,21 @@ mod guard;
 mod head;
 mod load;
 mod queue;
+#[cfg(feature = "tracing")]
+mod sender;
 mod warn;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use builder::{Builder, StartError};
 pub use feeder::{Feeder, Format, Writer};
 pub use guard::{Guard, Report, Shuttle, Stats};
 pub use head::{FieldError, Fields};
 pub use queue::Overflow;
+#[cfg(feature = "tracing")]
+pub(crate) use sender::LineSender;
 
 /// Starts a shuttle with the defaults; see [`Builder`] to choose. Keep the guard: dropping it ends the
 /// shuttle.

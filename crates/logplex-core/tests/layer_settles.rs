@@ -1,7 +1,8 @@
-//! What the shipping thread logs about its own work is never shipped: one event, one line, and rest.
+//! What the shipping thread logs about its own work is never shipped: as many lines as events, and rest.
 
 #![cfg(feature = "tracing")]
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
@@ -29,16 +30,27 @@ fn peer() -> String {
     url
 }
 
+/// A value whose `Debug` logs, which must neither be lost nor trip over the line that is being rendered.
+struct Chatty;
+
+impl fmt::Debug for Chatty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        tracing::info!("from inside");
+        f.write_str("chatty")
+    }
+}
+
 #[test]
 fn the_layer_settles() {
     let guard = logplex_core::init(peer()).unwrap();
     // Every event of every target and level, on every thread: nothing else keeps the loop from closing.
     tracing_subscriber::registry().with(Layer::new(guard.shuttle())).init();
     tracing::info!("one");
+    tracing::info!(value = ?Chatty, "two");
     assert!(guard.flush(PATIENCE));
     let stats = guard.stats();
     assert!(stats.attempts >= 2, "the outlet had something to warn of");
-    assert_eq!(stats.ledger.accepted(), 1);
+    assert_eq!(stats.ledger.accepted(), 3);
     assert!(guard.flush(PATIENCE));
     assert_eq!(guard.stats().posts, stats.posts);
     assert!(guard.shutdown(PATIENCE).is_clean());

@@ -118,11 +118,13 @@ impl Channel {
     pub(crate) fn detach(&self, tail: &Arc<Tail>, now: DateTime<Utc>) {
         let mut spine = self.spine();
         spine.tails.retain(|other| !Arc::ptr_eq(other, tail));
-        let mut ring = tail.mailbox.ring();
-        ring.lose_all(LossReason::Closed, now);
-        let ledger = ring.ledger().clone();
-        drop(ring);
-        spine.closed_tails.absorb(&ledger);
+        tail.mailbox.lose_all(LossReason::Closed, now);
+        spine.closed_tails.absorb(&tail.mailbox.ledger());
+    }
+
+    /// Whether anyone reads the channel now.
+    pub(crate) fn has_tails(&self) -> bool {
+        !self.spine().tails.is_empty()
     }
 
     /// The sum of the ledgers of all tails that are and were, and how many are.

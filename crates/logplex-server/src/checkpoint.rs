@@ -106,8 +106,9 @@ impl Checkpoint {
     pub(crate) fn untold(&self, drain: u64) -> Option<(Gap, Gap)> {
         let outstanding = self.drains.get(&drain)?;
         let mut gaps = (outstanding.reader.to_gap(), outstanding.channel.to_gap());
-        let crashed = outstanding.held + self.reserved;
-        if !self.stopped && crashed > 0 {
+        // A stop leaves nothing held, unless a drain did not end within the grace period.
+        let crashed = outstanding.held + if self.stopped { 0 } else { self.reserved };
+        if crashed > 0 {
             let tally = Tally { count: crashed, since: Some(self.at), reason: Some(DropReason::Crash) };
             for gap in [&mut gaps.0, &mut gaps.1] {
                 gap.dropped.merge(tally);

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::destination::Destination;
-use crate::mailbox::{Mailbox, lock};
+use crate::mailbox::{Found, Mailbox, lock};
 use crate::tasks::Tasks;
 
 /// After a notice, gaps of this long are merged into the next one.
@@ -123,8 +123,7 @@ impl Drain {
 
     /// Whether every message was delivered or told.
     pub(crate) fn is_settled(&self) -> bool {
-        let ring = self.mailbox.ring();
-        let ledger = ring.ledger();
+        let ledger = self.mailbox.ledger();
         ledger.held() == 0 && ledger.gap(Teller::Reader).is_empty() && ledger.gap(Teller::Channel).is_empty()
     }
 
@@ -132,7 +131,7 @@ impl Drain {
     pub(crate) fn notice_for_channel(&self, at_once: bool) -> Option<Notice> {
         let mut copied_at = lock(&self.copied_at);
         let due = copied_at.is_none_or(|at| at.elapsed() >= COPY_INTERVAL);
-        let gap = self.mailbox.ring().ledger_mut().take_gap_if(Teller::Channel, due || at_once)?;
+        let gap = self.mailbox.with_ledger(|ledger| ledger.take_gap_if(Teller::Channel, due || at_once))?;
         *copied_at = Some(Instant::now());
         Some(Notice::l10(&gap)?.with_fact("drain", &self.token))
     }
@@ -180,7 +179,7 @@ impl Drain {
                             // Nothing came for long: give the connection and this task back. Who pushes from
                             // here on starts another; who pushed just before is seen by the second look.
                             self.working.store(false, Ordering::SeqCst);
-                            let idle = self.mailbox.ring().messages() == 0;
+                            let idle = self.mailbox.is_empty();
                             if idle || self.working.swap(true, Ordering::SeqCst) {
                                 return;
                             }
@@ -189,7 +188,7 @@ impl Drain {
                 }
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                self.mailbox.ring().lose_all(LossReason::Stopped, Utc::now());
+                self.mailbox.lose_all(LossReason::Stopped, Utc::now());
                 break;
             }
         }
@@ -200,14 +199,10 @@ impl Drain {
     fn next(&self, told_at: Option<Instant>, stopping: bool) -> Next {
         let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
         let due = stopping || due_at.is_none_or(|at| Instant::now() >= at);
-        let mut ring = self.mailbox.ring();
-        let gap = ring.ledger_mut().take_gap_if(Teller::Reader, due);
-        if ring.messages() == 0 && gap.is_none() {
-            let untold = !ring.ledger().gap(Teller::Reader).is_empty();
-            return Next::Wait(due_at.filter(|_| untold));
-        }
-        let taken = ring.take(&Policy::default());
-        drop(ring);
+        let (taken, gap) = match self.mailbox.take(&Policy::default(), due) {
+            Found::Work(taken, gap) => (taken, gap),
+            Found::Nothing { untold } => return Next::Wait(due_at.filter(|_| untold)),
+        };
         let (request, rendered) = self.request(&taken, gap.as_ref());
         Next::Send(request, Load { taken, gap, _rendered: rendered })
     }
@@ -232,15 +227,9 @@ impl Drain {
     }
 
     fn settle(&self, load: Load, outcome: Result<(), LossReason>) {
-        let mut ring = self.mailbox.ring();
         match outcome {
-            Ok(()) => ring.deliver(load.taken.messages()),
-            Err(reason) => {
-                if let Some(gap) = load.gap {
-                    ring.ledger_mut().restore_gap(Teller::Reader, gap);
-                }
-                ring.lose(load.taken.messages(), reason, Utc::now());
-            }
+            Ok(()) => self.mailbox.deliver(load.taken.messages()),
+            Err(reason) => self.mailbox.lose(load.taken.messages(), load.gap, reason, Utc::now()),
         }
     }
 

@@ -169,7 +169,7 @@ impl Hub {
         let drain = Drain::new(record.id, &record.token, destination, self.drain_context.clone());
         if let Some((reader, for_channel)) = untold {
             info!(drain = record.token, untold = reader.total(), "telling what the last process could not");
-            drain.mailbox.ring().ledger_mut().inherit(reader, for_channel);
+            drain.mailbox.with_ledger(|ledger| ledger.inherit(reader, for_channel));
             drain.start();
         }
         if channel.add_drain(drain) {
@@ -441,9 +441,10 @@ impl Hub {
         }
     }
 
-    /// Tells tails what their channels' drains could not send, at once: they are about to end.
+    /// Tells tails what their channels' drains could not send, at once: they are about to end. Where nobody
+    /// reads, the copy is left to the next start, whose history outlives this one.
     pub(crate) fn copy_last_notices(&self, now: DateTime<Utc>) {
-        for channel in self.channels() {
+        for channel in self.channels().into_iter().filter(|channel| channel.has_tails()) {
             self.copy_notices(&channel, true, now);
         }
     }
@@ -454,7 +455,7 @@ impl Hub {
         for channel in self.channels() {
             channel.write_final_checkpoint(&self.store, now);
             for drain in channel.drains() {
-                untold += drain.mailbox.ring().ledger().gap(Teller::Reader).total();
+                untold += drain.mailbox.ledger().gap(Teller::Reader).total();
             }
         }
         if let Err(error) = self.store.sync() {

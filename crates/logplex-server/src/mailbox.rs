@@ -1,9 +1,12 @@
 //! A reader's ring with a lock and a bell: where a channel hands messages to a drain or a tail.
+//!
+//! A reader that waits with nothing in flight is handed what it would take at once, and only the rest has to
+//! fit into the ring: a burst into an idle reader may be as large as one request and the ring.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use logplex_core::{Batch, Ledger, Part, Ring, RingLimits};
+use logplex_core::{Batch, Gap, Ledger, LossReason, Part, Policy, Ring, RingLimits, Taken, Teller};
 use tokio::sync::Notify;
 
 /// Locks a mutex whose sections cannot leave it half changed, so that a panic elsewhere does not spread.
@@ -14,36 +17,110 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// See the module's text. Full: drops the oldest. Pushing never blocks and wakes the reader.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    ring: Mutex<Ring<Batch>>,
+    state: Mutex<State>,
     readable: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring<Batch>,
+    reader: Reader,
+}
+
+#[derive(Debug)]
+enum Reader {
+    /// Has something in flight, or is not there.
+    Busy,
+    /// Waits, and would take this much.
+    Waiting(Policy),
+    /// Was waiting, and is handed this.
+    Handed(Taken<Batch>),
+}
+
+/// What a reader found when it looked.
+pub(crate) enum Found {
+    /// Messages to send, a gap to tell ahead of them, or both.
+    Work(Taken<Batch>, Option<Gap>),
+    /// Nothing now; if `untold`, there is a gap that is not due yet.
+    Nothing { untold: bool },
 }
 
 impl Mailbox {
     pub(crate) fn new(limits: RingLimits) -> Mailbox {
-        Mailbox { ring: Mutex::new(Ring::new(limits)), readable: Notify::new() }
+        let state = State { ring: Ring::new(limits), reader: Reader::Busy };
+        Mailbox { state: Mutex::new(state), readable: Notify::new() }
     }
 
     /// Hands messages over; `generated` if they are notices of our own making.
     pub(crate) fn push(&self, part: Part<Batch>, generated: bool, now: DateTime<Utc>) {
         let count = part.messages() as u64;
-        let mut ring = self.ring();
-        ring.push(part, now);
+        let mut state = lock(&self.state);
+        let State { ring, reader } = &mut *state;
+        match reader {
+            Reader::Waiting(policy) if count > 0 => *reader = Reader::Handed(ring.push_and_take(part, policy, now)),
+            _ => ring.push(part, now),
+        }
         if generated {
             ring.ledger_mut().count_as_generated(count);
         }
         // Release the lock before waking: the reader would only wake up to wait for us.
-        drop(ring);
+        drop(state);
         self.readable.notify_one();
     }
 
-    /// The ring, for a short section without `.await`.
-    pub(crate) fn ring(&self) -> MutexGuard<'_, Ring<Batch>> {
-        lock(&self.ring)
+    /// Takes what there is to do. Messages that were handed over go before a gap, which lies behind them;
+    /// else a gap goes first, if it is `due`. If there is nothing, the reader counts as waiting from here on.
+    pub(crate) fn take(&self, policy: &Policy, due: bool) -> Found {
+        let mut state = lock(&self.state);
+        if let Reader::Handed(taken) = std::mem::replace(&mut state.reader, Reader::Busy) {
+            return Found::Work(taken, None);
+        }
+        let gap = state.ring.ledger_mut().take_gap_if(Teller::Reader, due);
+        let taken = state.ring.take(policy);
+        if taken.is_empty() && gap.is_none() {
+            state.reader = Reader::Waiting(*policy);
+            return Found::Nothing { untold: !state.ring.ledger().gap(Teller::Reader).is_empty() };
+        }
+        Found::Work(taken, gap)
+    }
+
+    /// Whether nothing waits for the reader.
+    pub(crate) fn is_empty(&self) -> bool {
+        let state = lock(&self.state);
+        state.ring.messages() == 0 && !matches!(state.reader, Reader::Handed(_))
+    }
+
+    /// What was taken has arrived.
+    pub(crate) fn deliver(&self, messages: usize) {
+        lock(&self.state).ring.deliver(messages);
+    }
+
+    /// What was taken is given up, and the gap that it was to tell is untold again.
+    pub(crate) fn lose(&self, messages: usize, gap: Option<Gap>, reason: LossReason, now: DateTime<Utc>) {
+        let mut state = lock(&self.state);
+        if let Some(gap) = gap {
+            state.ring.ledger_mut().restore_gap(Teller::Reader, gap);
+        }
+        state.ring.lose(messages, reason, now);
+    }
+
+    /// Gives up all that waits.
+    pub(crate) fn lose_all(&self, reason: LossReason, now: DateTime<Utc>) {
+        let mut state = lock(&self.state);
+        if let Reader::Handed(taken) = std::mem::replace(&mut state.reader, Reader::Busy) {
+            state.ring.lose(taken.messages(), reason, now);
+        }
+        state.ring.lose_all(reason, now);
     }
 
     /// A snapshot of the ledger.
     pub(crate) fn ledger(&self) -> Ledger {
-        self.ring().ledger().clone()
+        lock(&self.state).ring.ledger().clone()
+    }
+
+    /// Changes the ledger; for messages that never were in the ring, and for what the channel is told.
+    pub(crate) fn with_ledger<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
+        change(lock(&self.state).ring.ledger_mut())
     }
 
     /// Waits until something was pushed or the reader was poked since the last wait. Cancel safe.
@@ -54,5 +131,72 @@ impl Mailbox {
     /// Wakes the reader to look at its orders.
     pub(crate) fn poke(&self) {
         self.readable.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logplex_core::{Batch, FrameLimit, Frames, Origin, Policy, RingLimits};
+
+    use super::*;
+
+    fn part(count: usize) -> Part<Batch> {
+        let origin = Origin {
+            token_name: "app".into(),
+            token: "t.1".into(),
+            form: Default::default(),
+            limit: FrameLimit::MAX,
+            now: Utc::now(),
+        };
+        let message = "<190>1 2026-11-21T08:58:16.397290+00:00 shuttle app web.1 - - hello";
+        let frames = Frames::from_messages(std::iter::repeat_n(message, count));
+        Part::whole(Batch::decode(frames.wire(0..count), &origin).expect("strict").into())
+    }
+
+    const TEN: Policy = Policy { messages: 10, bytes: usize::MAX };
+
+    fn mailbox() -> Mailbox {
+        Mailbox::new(RingLimits { messages: 5, ..RingLimits::default() })
+    }
+
+    fn work(found: Found) -> (usize, u64) {
+        match found {
+            Found::Work(taken, gap) => (taken.messages(), gap.map_or(0, |gap| gap.total())),
+            Found::Nothing { .. } => (0, 0),
+        }
+    }
+
+    #[test]
+    fn a_waiting_reader_is_handed_a_request_and_the_ring_holds_the_rest() {
+        let mailbox = mailbox();
+        assert_eq!(work(mailbox.take(&TEN, true)), (0, 0));
+        mailbox.push(part(15), false, Utc::now());
+        assert_eq!(mailbox.ledger().dropped_total(), 0);
+        mailbox.push(part(2), false, Utc::now());
+        assert_eq!(mailbox.ledger().dropped_total(), 2);
+        // The gap lies behind the ten that were handed over, so it is told with the next.
+        assert_eq!(work(mailbox.take(&TEN, true)), (10, 0));
+        assert_eq!(work(mailbox.take(&TEN, true)), (5, 2));
+    }
+
+    #[test]
+    fn a_busy_reader_has_its_ring_and_no_more() {
+        let mailbox = mailbox();
+        mailbox.push(part(15), false, Utc::now());
+        assert_eq!(work(mailbox.take(&TEN, true)), (5, 10));
+        mailbox.push(part(6), false, Utc::now());
+        assert_eq!(work(mailbox.take(&TEN, false)), (5, 0));
+    }
+
+    #[test]
+    fn what_was_handed_over_is_lost_with_the_rest() {
+        let mailbox = mailbox();
+        assert_eq!(work(mailbox.take(&TEN, true)), (0, 0));
+        mailbox.push(part(15), false, Utc::now());
+        assert!(!mailbox.is_empty());
+        mailbox.lose_all(LossReason::Closed, Utc::now());
+        let ledger = mailbox.ledger();
+        assert_eq!((ledger.lost(LossReason::Closed), ledger.held()), (15, 0));
+        assert!(mailbox.is_empty() && ledger.balances());
     }
 }

@@ -12,13 +12,13 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use logplex_core::{Batch, Chunk, Gap, LossReason, Notice, Part, Policy, RingLimits, Teller};
+use logplex_core::{Batch, Chunk, Gap, LossReason, Notice, Part, Policy, RingLimits};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Channel;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Found, Mailbox};
 
 /// A websocket message holds at most this, but for a single longer line.
 const MESSAGE_MAX: usize = 256 * 1024;
@@ -169,14 +169,14 @@ impl Session {
         stopped: &CancellationToken,
     ) -> ControlFlow<()> {
         let mut left: usize = parts.iter().map(Part::messages).sum();
-        tail.mailbox.ring().ledger_mut().accept(left as u64);
+        tail.mailbox.with_ledger(|ledger| ledger.accept(left as u64));
         for part in parts {
             let texts = self.render(None, std::slice::from_ref(&part));
             if self.write(texts, stopped).await.is_break() {
-                tail.mailbox.ring().lose(left, LossReason::Closed, Utc::now());
+                tail.mailbox.lose(left, None, LossReason::Closed, Utc::now());
                 return ControlFlow::Break(());
             }
-            tail.mailbox.ring().deliver(part.messages());
+            tail.mailbox.deliver(part.messages());
             left -= part.messages();
         }
         ControlFlow::Continue(())
@@ -189,36 +189,33 @@ impl Session {
         loop {
             let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
             let due = stopped.is_cancelled() || due_at.is_none_or(|at| Instant::now() >= at);
-            let (gap, taken, untold) = {
-                let mut ring = tail.mailbox.ring();
-                let gap = ring.ledger_mut().take_gap_if(Teller::Reader, due);
-                let taken = ring.take(&TAKE);
-                (gap, taken, !ring.ledger().gap(Teller::Reader).is_empty())
-            };
-            if gap.is_some() || !taken.is_empty() {
-                if gap.is_some() {
-                    told_at = Some(Instant::now());
-                }
-                let texts = self.render(gap.as_ref(), taken.parts());
-                match self.write(texts, stopped).await {
-                    ControlFlow::Continue(()) => tail.mailbox.ring().deliver(taken.messages()),
-                    gone => {
-                        // Some of it may have arrived; nobody is left to be told.
-                        let mut ring = tail.mailbox.ring();
-                        ring.lose(taken.messages(), LossReason::Closed, Utc::now());
-                        return gone;
+            let untold = match tail.mailbox.take(&TAKE, due) {
+                Found::Work(taken, gap) => {
+                    if gap.is_some() {
+                        told_at = Some(Instant::now());
                     }
+                    let texts = self.render(gap.as_ref(), taken.parts());
+                    if self.write(texts, stopped).await.is_break() {
+                        // Some of it may have arrived; nobody is left to be told.
+                        tail.mailbox.lose(taken.messages(), gap, LossReason::Closed, Utc::now());
+                        return ControlFlow::Break(());
+                    }
+                    tail.mailbox.deliver(taken.messages());
+                    continue;
                 }
-                continue;
-            }
+                Found::Nothing { untold } => untold,
+            };
             let notice_at = due_at.filter(|_| untold);
             tokio::select! {
                 () = tail.mailbox.readable() => {}
                 () = sleep_until(notice_at) => {}
                 _ = ping.tick() => self.write(vec![Message::Ping("".into())], stopped).await?,
                 heard = self.stream.next() => self.hear(heard)?,
-                // What is held was written, but for a gap that now must not wait any longer.
-                () = stopped.cancelled() => if !untold { return ControlFlow::Continue(()) },
+                // What is held was written, but for a gap that now must not wait any longer and for what came
+                // just ahead of the order to stop, such as a drain's last notice.
+                () = stopped.cancelled() => if !untold && tail.mailbox.is_empty() {
+                    return ControlFlow::Continue(());
+                },
             }
             if self.heard_at.elapsed() > GONE {
                 return ControlFlow::Break(());

@@ -22,7 +22,8 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let task = task(self.cancel.child_token());
-        self.tracker.spawn(task.instrument(info_span!("task", name)));
+        // No parent: what a request starts outlives it, and must not be logged as a part of it.
+        self.tracker.spawn(task.instrument(info_span!(parent: None, "task", name)));
     }
 
     /// What a future that someone else spawned must hold to be waited for, and the token it must watch.

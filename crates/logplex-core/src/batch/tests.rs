@@ -122,7 +122,7 @@ fn a_strict_body_is_not_copied() {
 
 #[test]
 fn a_rewritten_body_keeps_no_spare_room() {
-    for batch in [batch(&["x"]), Batch::from_text(b"x\n", "p", &origin())] {
+    for batch in [batch(&["x"]), Batch::from_text(b"x\n", "p", &origin()).expect("few")] {
         let length = batch.bytes.len();
         assert_eq!(batch.bytes.try_into_mut().expect("the only reference").capacity(), length);
     }
@@ -151,7 +151,7 @@ fn an_empty_body_is_an_empty_batch() {
 
 #[test]
 fn a_text_is_a_message_a_line() {
-    let batch = Batch::from_text(b"one\r\n\n  two \n[three] x\n- four\nlast", "curl", &origin());
+    let batch = Batch::from_text(b"one\r\n\n  two \n[three] x\n- four\nlast", "curl", &origin()).expect("not too many");
     let lines: String = (0..batch.count()).map(|at| line(&batch, at)).collect();
     let expected = ["one", "  two ", "[three] x", "- four", "last"]
         .map(|text| format!("2026-01-02T03:04:05.678901+00:00 app[curl]: {text}\n"));
@@ -161,7 +161,7 @@ fn a_text_is_a_message_a_line() {
 
 #[test]
 fn a_text_whose_procid_does_not_fit_is_still_taken() {
-    let batch = Batch::from_text(b"one", "not a procid", &origin());
+    let batch = Batch::from_text(b"one", "not a procid", &origin()).expect("not too many");
     assert!(line(&batch, 0).ends_with("one\n"));
 }
 
@@ -169,7 +169,7 @@ fn a_text_whose_procid_does_not_fit_is_still_taken() {
 fn a_line_over_the_limit_is_cut_between_characters() {
     let origin = Origin { limit: FrameLimit::new(100).expect("in range"), ..origin() };
     let text = "aé€😀".repeat(40);
-    let batch = Batch::from_text(text.as_bytes(), "p", &origin);
+    let batch = Batch::from_text(text.as_bytes(), "p", &origin).expect("not too many");
     let pieces: Vec<_> = (0..batch.count()).map(|at| batch.message(at).text).collect();
     assert_eq!(pieces.concat(), text.as_bytes());
     for (at, piece) in pieces.iter().enumerate() {
@@ -195,4 +195,13 @@ fn what_a_filter_keeps_keeps_its_ordinal() {
     let copy = kept.copy_out(1..2);
     assert_eq!((copy.ordinal(0), line(&copy, 0)), (3, line(&batch, 3)));
     assert!(copy.footprint() < kept.footprint() && kept.footprint() < batch.footprint());
+}
+
+#[test]
+fn more_messages_than_a_batch_may_have_are_refused_whole() {
+    let tiny = |count: usize| b"1 x".repeat(count);
+    assert_eq!(Batch::decode(tiny(MESSAGES_MAX).into(), &origin()).expect("fits").count(), MESSAGES_MAX);
+    let refused = Batch::decode(tiny(MESSAGES_MAX + 1).into(), &origin()).expect_err("one too many");
+    assert_eq!((refused.frame, refused.source), (MESSAGES_MAX + 1, FrameError::TooMany { limit: MESSAGES_MAX }));
+    assert!(Batch::from_text(&b"x\n".repeat(MESSAGES_MAX + 1), "http", &origin()).is_err());
 }

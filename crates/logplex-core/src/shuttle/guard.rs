@@ -10,11 +10,17 @@ use tokio::sync::watch;
 use super::feeder::{Feeder, Format, Writer};
 use super::head::{FieldError, Fields, Head};
 use super::queue::Queue;
+#[cfg(feature = "tracing")]
+use super::sender::LineSender;
 use super::worker::{Counts, Order};
 use crate::{Gap, Ledger, LossReason, Teller};
 
 /// Beyond the time a shutdown is given: for the shipping thread to say that it has ended.
 const SLACK: Duration = Duration::from_millis(500);
+
+/// The share of a shutdown's time that is kept for telling what could not be sent, and the most of it.
+const LAST_WORDS_SHARE: u32 = 5;
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A handle to a running shuttle. Cheap to clone; lines written after the guard's shutdown are counted as
 /// lost.
@@ -37,6 +43,12 @@ impl Shuttle {
     /// A reader's end: takes a stream's bytes in any pieces.
     pub fn feeder(&self, format: Format) -> Feeder {
         Feeder::new(self.queue.clone(), self.head.clone(), format, self.max_line)
+    }
+
+    /// Queues whole lines, each as one message.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn line_sender(&self) -> LineSender {
+        LineSender::new(self.queue.clone(), self.head.clone(), self.max_line)
     }
 
     /// The header fields of the lines.
@@ -182,10 +194,11 @@ impl Guard {
     fn stop(&mut self, timeout: Duration) -> Report {
         self.is_stopped = true;
         let deadline = Instant::now() + timeout;
+        let last_send = deadline - (timeout / LAST_WORDS_SHARE).min(LAST_WORDS);
         self.shuttle.queue.close();
         // The instant first: a request under way ends by it, and only then is the order read.
         self.stop.send_replace(Some(deadline.into()));
-        if self.shuttle.orders.send_deadline(Order::Stop, deadline + SLACK).is_ok() {
+        if self.shuttle.orders.send_deadline(Order::Stop { last_send }, deadline + SLACK).is_ok() {
             // Either it has ended, or the report below counts what is still held as unsent.
             self.done.recv_deadline(deadline + SLACK).ok();
         }

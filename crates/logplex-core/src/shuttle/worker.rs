@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, never, select};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -30,18 +30,22 @@ const TELLING_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between notices that nobody takes.
 const LONGEST_TELLING_PAUSE: Duration = Duration::from_secs(60);
 
-/// The share of a shutdown's time that is kept for telling what could not be sent, and the most of it.
-const LAST_WORDS_SHARE: u32 = 5;
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
 /// What the thread is asked to do.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Ship all that was accepted before `target` lines were, and tell what is untold; then answer whether
     /// nothing is untold.
     Flush { target: u64, reply: Sender<bool> },
-    /// Ship what can be shipped until the stop instant, then end.
-    Stop,
+    /// Ship what can be shipped, starting no request of lines after `last_send`, then end: by the stop
+    /// instant. What lies between the two is for telling what could not be sent.
+    Stop { last_send: Instant },
+}
+
+impl Order {
+    /// What it means that nobody is left to give orders.
+    fn stop_now() -> Order {
+        Order::Stop { last_send: Instant::now() }
+    }
 }
 
 /// Counts of requests, for statistics.
@@ -119,10 +123,9 @@ impl Worker {
                     // Whoever asked may have given up waiting.
                     reply.send(told).ok();
                 }
-                Next::Order(Order::Stop) => break,
+                Next::Order(Order::Stop { last_send }) => break self.finish(last_send),
             }
         }
-        self.finish();
         // A look-up of a name that hangs must not hold up the end.
         self.runtime.shutdown_background();
     }
@@ -130,6 +133,11 @@ impl Worker {
     /// Waits for something to do. `started` is when the last request was.
     fn next(&self, started: Option<Instant>) -> Next {
         loop {
+            // Orders first: under load there is always something to send.
+            match self.orders.try_recv() {
+                Err(TryRecvError::Empty) => {}
+                order => return Next::Order(order.unwrap_or_else(|_| Order::stop_now())),
+            }
             let waiting = self.queue.look(WakeOn::Line);
             let now = Instant::now();
             let mut until = None;
@@ -148,7 +156,9 @@ impl Worker {
             }
             let timer = until.map_or_else(never, crossbeam_channel::at);
             select! {
-                recv(self.orders) -> order => return Next::Order(order.unwrap_or(Order::Stop)),
+                recv(self.orders) -> order => {
+                    return Next::Order(order.unwrap_or_else(|_| Order::stop_now()));
+                }
                 recv(self.wake) -> _ => {}
                 recv(timer) -> _ => {}
             }
@@ -183,15 +193,13 @@ impl Worker {
     }
 
     /// The end: ships what it can, gives up the rest, tells that.
-    fn finish(&mut self) {
-        let deadline = self.stop.borrow().unwrap_or_else(tokio::time::Instant::now).into_std();
-        let grace = deadline.saturating_duration_since(Instant::now());
-        let last_send = deadline - (grace / LAST_WORDS_SHARE).min(LAST_WORDS);
+    fn finish(&mut self, last_send: Instant) {
         while self.queue.look(WakeOn::Nothing).lines > 0 && Instant::now() < last_send {
             self.send(true);
         }
         self.queue.lose_rest(Utc::now());
-        if self.queue.look(WakeOn::Nothing).untold && Instant::now() < deadline {
+        if self.queue.look(WakeOn::Nothing).untold {
+            // No attempt is made if the stop instant has come.
             self.tell();
         }
     }

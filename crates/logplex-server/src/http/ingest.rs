@@ -14,7 +14,7 @@ use chrono::Utc;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use logplex_core::message::Form;
-use logplex_core::{Batch, Chain, Chunk, FrameLimit, Origin};
+use logplex_core::{Batch, Chain, Chunk, FrameError, FrameLimit, Origin};
 use tokio::time::Instant;
 
 use super::{App, auth};
@@ -81,21 +81,28 @@ async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Body) ->
     let body = read_body(app, body, length.unwrap_or(0)).await?;
     let body = if gzip { unpack(&body)? } else { body };
     let now = Utc::now();
+    let forwarded = headers.contains_key("logplex-drain-token");
     let origin = Origin {
         token_name: token.name.clone(),
         token: token.id.clone(),
-        form: if headers.contains_key("logplex-drain-token") { Form::Drain } else { Form::Any },
-        limit: FrameLimit::MAX,
+        form: if forwarded { Form::Drain } else { Form::Any },
+        limit: if forwarded { FrameLimit::FORWARDED } else { FrameLimit::MAX },
         now,
     };
     let body_len = body.len();
     let batch = match kind {
-        Kind::Frames => Batch::decode(body, &origin).map_err(|error| {
-            let text = format!("Malformed log messages: {}", Chain(&error));
-            Refusal::new(StatusCode::BAD_REQUEST, Rejection::Malformed, text)
-        })?,
+        Kind::Frames => Batch::decode(body, &origin),
         Kind::Lines => Batch::from_text(&body, PLAIN_PROCID, &origin),
     };
+    let batch = batch.map_err(|error| match error.source {
+        FrameError::TooMany { .. } => {
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Rejection::TooLarge, Chain(&error).to_string())
+        }
+        _ => {
+            let text = format!("Malformed log messages: {}", Chain(&error));
+            Refusal::new(StatusCode::BAD_REQUEST, Rejection::Malformed, text)
+        }
+    })?;
     check_count(headers, batch.count())?;
     if let Some(rate) = &app.rate
         && !rate.admits(&token.channel.id, batch.count(), Instant::now())

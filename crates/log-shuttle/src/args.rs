@@ -53,13 +53,19 @@ What an answer means:
   no connection, no answer, timeout    tried again
   413                                  cut in two and sent in halves; a single line is lost
   3xx, other 4xx                       lost; a redirect is not followed
-Without --max-attempts a request is tried again for a minute, with pauses that grow to 5s; meanwhile lines
-queue. What is lost is told as `Error L13: 111 messages lost since …`.
+Without --max-attempts a request is tried again for a minute, with pauses that grow
+to 5s; meanwhile lines queue. What is lost is told in the log as
+`Error L13: 111 messages lost since …`.
 
 Environment: LOGS_URL, LOGPLEX_URL (deprecated), LOG_SHUTTLE_BEARER_TOKEN.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 lines dropped or lost (with --fail-on-loss). `run` exits with
-the command's code, 128 + n if signal n ended it, 126 or 127 if it could not be started.";
+Exit codes:
+  0    done
+  1    failed
+  2    wrong usage
+  3    lines were dropped or lost, with --fail-on-loss
+`run` exits with the command's code, 128 + n if signal n ended it, 126 or 127 if it
+could not be started.";
 
 /// What to read.
 #[derive(Debug, Subcommand)]
@@ -127,7 +133,7 @@ pub(crate) struct Input {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Header")]
 pub(crate) struct Header {
-    /// APP-NAME of every line, and without a user in the URL the password [alias: --logplex-token]
+    /// APP-NAME of every line, and the password if the URL has none [alias: --logplex-token]
     #[arg(long, alias = "logplex-token", value_name = "NAME", default_value = "token")]
     pub(crate) appname: String,
     /// PROCID of every line
@@ -156,7 +162,7 @@ pub(crate) struct Queue {
     /// When the queue is full drop the oldest lines; with =false stop reading instead, so that the app waits
     #[arg(long, value_name = "BOOL", action = Set, value_parser = go_bool, default_value = "true")]
     pub(crate) drop: bool,
-    /// The most lines in one request [default: 5000; it ends at 1,000,000 bytes too]
+    /// The most lines in one request [default: 500; it ends at 1,000,000 bytes too]
     #[arg(long, value_name = "LINES", value_parser = number::<1, 1_000_000>)]
     pub(crate) batch_size: Option<u32>,
     /// How long a line may wait for others to share its request; a lone line does not wait

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderValue;
-use logplex_core::outlet::RetryPolicy;
+use logplex_core::outlet::{EndpointError, RetryPolicy};
 use logplex_core::shuttle::{Builder, Fields, Format, Overflow, StartError};
 
 use crate::args::{Args, InputFormat, Mode};
@@ -46,7 +46,7 @@ pub(crate) enum ConfigError {
     #[error("no destination; set LOGS_URL, or give --logs-url=URL or --logs-url-file=PATH")]
     NoUrl,
     #[error("the destination in {origin} cannot be used")]
-    Url { origin: &'static str, source: StartError },
+    Url { origin: &'static str, source: EndpointError },
     #[error("the destination in {origin} is Amazon's {service}; this program posts to log routers only")]
     Amazon { origin: &'static str, service: &'static str },
     #[error("cannot read {flag}={}", path.display())]
@@ -94,7 +94,7 @@ impl Config {
             return Err(ConfigError::Amazon { origin, service });
         }
         Builder::new(&url).check().map_err(|source| match source {
-            StartError::Url(_) => ConfigError::Url { origin, source },
+            StartError::Url(source) => ConfigError::Url { origin, source },
             other => ConfigError::Start(other),
         })?;
         let mut builder = Builder::new(url).fields(fields(&args)?);
@@ -259,7 +259,8 @@ fn amazon_service(url: &str) -> Option<&'static str> {
 fn fields(args: &Args) -> Result<Fields, ConfigError> {
     let header = &args.header;
     let mut fields = Fields { pri: header.prival as u8, ..Fields::default() };
-    let table: [(&'static str, &String, fn(&mut Fields) -> &mut String); 4] = [
+    type Set = fn(&mut Fields) -> &mut String;
+    let table: [(&'static str, &String, Set); 4] = [
         ("--hostname", &header.hostname, |fields| &mut fields.hostname),
         ("--appname", &header.appname, |fields| &mut fields.app),
         ("--procid", &header.procid, |fields| &mut fields.procid),

@@ -1,11 +1,14 @@
 //! From settings to exit code: reads until the end or a signal, then ships the rest within the grace.
 
+use std::ffi::OsString;
 use std::future;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use logplex_core::child::{Command, exit_code_of};
 use logplex_core::shuttle::{Guard, Report, Shuttle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
@@ -30,7 +33,7 @@ async fn ship(config: Config, stdin: OwnedFd) -> anyhow::Result<ExitCode> {
     let outcome = {
         let stats = print_stats(&shuttle, config.stats_interval, &config.stats_source);
         tokio::select! {
-            outcome = read_input(&config, &shuttle, stdin) => outcome?,
+            outcome = read(&config, &shuttle, stdin) => outcome?,
             never = stats => match never {},
         }
     };
@@ -55,7 +58,31 @@ struct Outcome {
     deadline: Instant,
 }
 
-async fn read_input(config: &Config, shuttle: &Shuttle, stdin: OwnedFd) -> anyhow::Result<Outcome> {
+async fn read(config: &Config, shuttle: &Shuttle, stdin: OwnedFd) -> anyhow::Result<Outcome> {
+    match &config.command {
+        Some(command) => run_command(command, config, shuttle).await,
+        None => read_stdin(config, shuttle, stdin).await,
+    }
+}
+
+async fn run_command(command: &[OsString], config: &Config, shuttle: &Shuttle) -> anyhow::Result<Outcome> {
+    let (program, arguments) = command.split_first().context("no command")?;
+    let mut child = Command::new(program, arguments).split(config.split);
+    if config.tee {
+        child = child.tee(io::stdout()).tee_stderr(io::stderr());
+    }
+    let code = match child.run(shuttle).await {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) => {
+            let name = program.to_string_lossy();
+            say::info(format_args!("error: cannot run {name:?}: {error}"));
+            ExitCode::from(exit_code_of(&error))
+        }
+    };
+    Ok(Outcome { code, deadline: Instant::now() + config.grace })
+}
+
+async fn read_stdin(config: &Config, shuttle: &Shuttle, stdin: OwnedFd) -> anyhow::Result<Outcome> {
     let mut signals = Signals::new()?;
     let mut source = Source::start(stdin, shuttle.feeder(config.format), config.tee)?;
     let (read, deadline) = tokio::select! {

@@ -15,16 +15,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A peer that answers 503 once a connection, which makes the outlet warn, then 204.
 fn peer() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/logs", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback works");
+    let url = format!("http://{}/logs", listener.local_addr().expect("loopback works"));
     thread::spawn(move || {
         for (index, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
+            let mut stream = stream.expect("loopback works");
             let mut head = [0; 64 * 1024];
             // Small requests on loopback come in one piece or two; what is left is dropped with the stream.
-            let _read = stream.read(&mut head).unwrap();
+            let _read = stream.read(&mut head).expect("loopback works");
             let status = if index == 0 { "503 Service Unavailable" } else { "204 No Content" };
-            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .expect("loopback works");
         }
     });
     url

@@ -156,7 +156,7 @@ impl Printer {
             let Ok(line) = serde_json::from_str::<Line<'_>>(json) else { continue };
             if self.is_new(&line) {
                 match self.output {
-                    Output::Json => out.push_str(json),
+                    Output::Json => self.push_json(json, &mut out),
                     Output::Text => self.write_line(&line, &mut out),
                 }
                 out.push('\n');
@@ -213,7 +213,20 @@ impl Printer {
                 char if self.terminal && char.is_control() => {
                     out.push_str(&format!("\\x{:02x}", u32::from(char)))
                 }
+                char if self.terminal && turns_text(char) => out.extend(char.escape_unicode()),
                 char => out.push(char),
+            }
+        }
+    }
+
+    /// JSON stays as it came, but for what a terminal would obey: inside its strings, where alone such
+    /// characters can be, they have another spelling.
+    fn push_json(&self, json: &str, out: &mut String) {
+        for char in json.chars() {
+            if self.terminal && (char.is_control() || turns_text(char)) {
+                out.push_str(&format!("\\u{:04x}", u32::from(char)));
+            } else {
+                out.push(char);
             }
         }
     }
@@ -226,4 +239,10 @@ impl Printer {
             eprintln!("logplex: {text}");
         }
     }
+}
+
+/// Whether a character changes the direction of the text around it, so that a line could show another order
+/// than it has (CVE-2021-42574).
+fn turns_text(char: char) -> bool {
+    matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -101,6 +101,23 @@ fn what_a_command_leaves_behind_holds_nothing_up() {
 }
 
 #[test]
+fn what_a_command_leaves_behind_may_still_say_something() {
+    let (_, lines) = run("(sleep 0.1; echo late) & echo first", |run| run);
+    assert_eq!(lines, ["190 first\n", "190 late\n"]);
+}
+
+#[test]
+fn the_end_of_output_is_seen_at_once() {
+    // The quickest of a few: this machine may be busy, but a pipe held open always costs the whole silence.
+    let time = |_| {
+        let begun = Instant::now();
+        run("true", |run| run);
+        begun.elapsed()
+    };
+    assert!((0..5).map(time).min() < Some(SILENCE));
+}
+
+#[test]
 fn large_output_arrives_whole() {
     let (code, lines) = run("seq 1 20000", |run| run);
     assert_eq!((code, lines.len()), (0, 20_000));

@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use serde_json::Value;
 
 use crate::wait::DEADLINE;
-use crate::wire::{Headers, Undeclared, broken, read_body, read_head};
+use crate::wire::{Headers, Undeclared, read_body, read_head};
 
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
@@ -112,6 +112,15 @@ impl Connection {
         self.reader.get_ref().shutdown(Shutdown::Write)
     }
 
+    /// Reads an answer without a body, such as an interim one (1xx); its status.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub fn interim(&mut self) -> io::Result<u16> {
+        let head = read_head(&mut self.reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        head.status()
+    }
+
     /// Reads the next answer; interim ones (1xx) are passed over.
     ///
     /// # Errors
@@ -119,9 +128,7 @@ impl Connection {
     pub fn response(&mut self) -> io::Result<Response> {
         loop {
             let head = read_head(&mut self.reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let status = head.start.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-            let status =
-                status.and_then(|code| code.parse::<u16>().ok()).ok_or_else(|| broken("no status"))?;
+            let status = head.status()?;
             match status {
                 100..=199 => continue,
                 204 | 304 => return Ok(Response { status, headers: head.headers, body: Vec::new() }),

@@ -99,6 +99,12 @@ pub fn numbered_frames(lines: Range<u64>) -> Vec<u8> {
     lines.flat_map(|line| frame("app", &format!("line {line}"))).collect()
 }
 
+/// As [`numbered_frames`], each text followed by a space and `padding` bytes more.
+pub fn padded_frames(lines: Range<u64>, padding: usize) -> Vec<u8> {
+    let padding = "x".repeat(padding);
+    lines.flat_map(|line| frame("app", &format!("line {line} {padding}"))).collect()
+}
+
 /// The numbers of the numbered lines among `received`, in order; notices and other lines are passed over.
 pub fn numbers(received: &[Received]) -> Vec<u64> {
     received.iter().filter_map(Received::number).collect()

@@ -20,23 +20,29 @@ mod told;
 
 mod binary;
 mod process;
+mod program;
+mod relay;
 mod server;
 mod shuttle;
 mod sink;
 mod tail;
+mod terminal;
 
 mod conservation;
 
 pub use binary::binary;
 pub use client::{Connection, Response, basic, request};
 pub use conservation::{conservation, conservation_within};
-pub use frame::{Form, Received, encode, frame, numbered_frames, numbers, split_frames};
+pub use frame::{Form, Received, encode, frame, numbered_frames, numbers, padded_frames, split_frames};
 pub use metrics::Metrics;
 pub use nix::sys::signal::Signal;
-pub use server::{API_KEY, Drain, Server, ServerOptions};
+pub use program::{Ended, Program};
+pub use relay::Relay;
+pub use server::{API_KEY, Drain, LedgerSeen, Server, ServerOptions};
 pub use shuttle::{Shuttle, ShuttleOptions};
 pub use sink::{Answer, Gate, Outcome, Request, Sink};
 pub use tail::{Tail, TailLine};
+pub use terminal::Terminal;
 pub use told::{Code, Told, notices, told_sum};
 pub use wait::{DEADLINE, poll_until, wait_for, wait_until};
 pub use wire::Headers;

@@ -1,6 +1,6 @@
 //! Prometheus' text format, as far as our own `/metrics` uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The samples of one reading.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,11 @@ impl Metrics {
     /// Whether there is a sample called `name` that carries all of `labels`.
     pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         self.matching(name, labels).next().is_some()
+    }
+
+    /// The values that `label` has in samples called `name`, each once.
+    pub fn values(&self, name: &str, label: &str) -> BTreeSet<String> {
+        self.matching(name, &[]).filter_map(|sample| sample.labels.get(label).cloned()).collect()
     }
 
     fn matching<'a>(&'a self, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = &'a Sample> {
@@ -95,5 +100,6 @@ mod tests {
         assert_eq!(metrics.sum("a_total", &[("drain", "d.1"), ("reason", "x\"}")]), 3.0);
         assert_eq!(metrics.sum("up", &[]), 1000.0);
         assert!(!metrics.has("a_total", &[("drain", "d.3")]));
+        assert_eq!(metrics.values("a_total", "drain"), ["d.1", "d.2"].map(str::to_owned).into());
     }
 }

@@ -34,11 +34,16 @@ pub(crate) struct Lines {
 
 impl Process {
     /// Starts `command` with all its output piped, and collects that.
-    pub(crate) fn start(name: &str, mut command: Command) -> Process {
+    pub(crate) fn start(name: &str, command: Command) -> Process {
+        Process::start_head(name, command, usize::MAX)
+    }
+
+    /// As [`Process::start`], but closes its stdout once that has carried `most` lines.
+    pub(crate) fn start_head(name: &str, mut command: Command, most: usize) -> Process {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let stdout = Lines::collect(child.stdout.take().expect("stdout is piped"));
-        let stderr = Lines::collect(child.stderr.take().expect("stderr is piped"));
+        let stdout = Lines::collect(child.stdout.take().expect("stdout is piped"), most);
+        let stderr = Lines::collect(child.stderr.take().expect("stderr is piped"), usize::MAX);
         Process { name: name.to_owned(), child, exited: None, stdout, stderr }
     }
 
@@ -95,14 +100,17 @@ impl Drop for Process {
 }
 
 impl Lines {
-    fn collect(pipe: impl Read + Send + 'static) -> Lines {
+    fn collect(pipe: impl Read + Send + 'static, most: usize) -> Lines {
         let lines = Lines { text: Arc::default(), ended: Arc::default() };
         let ours = lines.clone();
         thread::spawn(move || {
             let mut reader = BufReader::new(pipe);
             let mut line = Vec::new();
             // Bytes, not text: what a program prints need not be UTF-8.
-            while matches!(reader.read_until(b'\n', &mut line), Ok(read) if read > 0) {
+            for _ in 0..most {
+                if !matches!(reader.read_until(b'\n', &mut line), Ok(read) if read > 0) {
+                    break;
+                }
                 let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned();
                 ours.text.lock().unwrap_or_else(PoisonError::into_inner).push(text);
                 line.clear();

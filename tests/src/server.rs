@@ -1,17 +1,20 @@
 //! `logplex serve` in a process of its own, with a data folder that outlives restarts.
 
 mod api;
+mod ledger;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 pub use self::api::Drain;
+pub use self::ledger::LedgerSeen;
 use crate::binary::command;
 use crate::process::Process;
+use crate::program::Ended;
 use crate::wait::wait_for;
 
 /// The key that every server here is started with.
@@ -22,6 +25,8 @@ pub const API_KEY: &str = "a-key-for-tests-only-0123456789abcdef";
 pub struct ServerOptions {
     args: Vec<String>,
     env: Vec<(String, String)>,
+    keyless: bool,
+    public_only: bool,
 }
 
 impl ServerOptions {
@@ -37,6 +42,29 @@ impl ServerOptions {
         self
     }
 
+    /// Leaves `LOGPLEX_API_KEY` unset, so that the server makes a key of its own.
+    pub fn without_key(mut self) -> ServerOptions {
+        self.keyless = true;
+        self
+    }
+
+    /// Leaves `--allow-private-drains` away.
+    pub fn without_private_drains(mut self) -> ServerOptions {
+        self.public_only = true;
+        self
+    }
+
+    /// Starts a server on `data` and `port` that must not come up, and waits for its end.
+    ///
+    /// # Panics
+    /// When the binary is missing, or does not end within the deadline.
+    #[track_caller]
+    pub fn fail(self, data: &Path, port: u16) -> Ended {
+        let mut process = Process::start("logplex serve", self.command(data, port));
+        let status = process.wait();
+        Ended { status, stdout: process.stdout.get(), stderr: process.stderr.get() }
+    }
+
     /// Starts the server with a fresh data folder and waits until it listens.
     ///
     /// # Panics
@@ -48,20 +76,24 @@ impl ServerOptions {
         Server { options: self, data, process, address }
     }
 
-    #[track_caller]
-    fn launch(&self, data: &Path, port: u16) -> (Process, SocketAddr) {
+    fn command(&self, data: &Path, port: u16) -> Command {
         let mut command = command("logplex");
-        command.args([
-            "serve",
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-            "--allow-private-drains",
-            "--data-dir",
-        ]);
-        command.arg(data).args(&self.args).env("LOGPLEX_API_KEY", API_KEY);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data-dir"]);
+        command.arg(data).args(&self.args);
+        if !self.public_only {
+            command.arg("--allow-private-drains");
+        }
+        if !self.keyless {
+            command.env("LOGPLEX_API_KEY", API_KEY);
+        }
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         command.stdin(std::process::Stdio::null());
-        let mut process = Process::start("logplex serve", command);
+        command
+    }
+
+    #[track_caller]
+    fn launch(&self, data: &Path, port: u16) -> (Process, SocketAddr) {
+        let mut process = Process::start("logplex serve", self.command(data, port));
         let address = wait_for("`listening on http://…` on stdout", || {
             let address = process.stdout.find_map(|line| {
                 let address = line.split_once("listening on http://")?.1;
@@ -171,6 +203,11 @@ impl Server {
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait()
+    }
+
+    /// What the next starts are started with.
+    pub fn set_options(&mut self, options: ServerOptions) {
+        self.options = options;
     }
 
     /// Starts it again on the same data and another port; one that still runs is killed first.

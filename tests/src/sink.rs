@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod record;
+mod stream;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,6 +15,7 @@ use std::thread::{self, JoinHandle};
 
 pub use self::answer::Answer;
 pub use self::record::{Outcome, Request};
+use self::stream::Identity;
 use crate::frame::{Form, Received};
 use crate::wait::wait_for;
 
@@ -34,6 +36,8 @@ pub struct Gate<'a> {
 #[derive(Debug)]
 struct Shared {
     form: Form,
+    /// `None` is plain http.
+    identity: Option<Identity>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -59,19 +63,24 @@ struct State {
 impl Sink {
     /// Starts a receiver of what an http drain sends, answering 204.
     pub fn start() -> Sink {
-        Sink::of(Form::Routed)
+        Sink::of(Form::Routed, None)
     }
 
     /// Starts a receiver of strict RFC 5424: what a shuttle sends, or a drain with `format=rfc5424`.
     pub fn strict() -> Sink {
-        Sink::of(Form::Strict)
+        Sink::of(Form::Strict, None)
     }
 
-    fn of(form: Form) -> Sink {
+    /// As [`Sink::start`], under TLS with a self-signed certificate for 127.0.0.1.
+    pub fn https() -> Sink {
+        Sink::of(Form::Routed, Some(Identity::new()))
+    }
+
+    fn of(form: Form, identity: Option<Identity>) -> Sink {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let state = State { running: true, ..State::default() };
-        let shared = Arc::new(Shared { form, state: Mutex::new(state), changed: Condvar::new() });
+        let shared = Arc::new(Shared { form, identity, state: Mutex::new(state), changed: Condvar::new() });
         let listening = Mutex::new(Some(listen(listener, &shared)));
         Sink { address, shared, listening }
     }
@@ -83,9 +92,18 @@ impl Sink {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT/PATH`, for a drain.
+    /// `http://127.0.0.1:PORT/PATH`, for a drain; with `https` if it speaks TLS.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{}", self.address, path.trim_start_matches('/'))
+        let scheme = if self.shared.identity.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/{}", self.address, path.trim_start_matches('/'))
+    }
+
+    /// Its certificate in PEM, which a client may be told to trust.
+    ///
+    /// # Panics
+    /// When it speaks plain http.
+    pub fn certificate(&self) -> &str {
+        &self.shared.identity.as_ref().expect("a sink made by Sink::https").pem
     }
 
     /// `http://token:TOKEN@127.0.0.1:PORT/logs`, for a shuttle.

@@ -1,5 +1,7 @@
 //! Loss notices, read by hand: the sentences of L10 to L13, to the letter, and the facts behind them.
 
+use std::ops::Range;
+
 use crate::frame::Received;
 
 /// Which notice.
@@ -67,6 +69,16 @@ impl Told {
         let coded = ["L10", "L11", "L12", "L13"].iter().any(|code| text.contains(code));
         assert!(told.is_some() || !(begins && coded), "a notice that breaks its form: {text:?}");
         told
+    }
+
+    /// [`Told::since`] in whole seconds since 1970.
+    pub fn since_seconds(&self) -> u64 {
+        let field = |range: Range<usize>| -> u64 { self.since[range].parse().expect("a time has digits") };
+        let (year, month, day) = (field(0..4), field(5..7), field(8..10));
+        // Days before a date of the Gregorian calendar, the year beginning in March.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
+        ((days * 24 + field(11..13)) * 60 + field(14..16)) * 60 + field(17..19)
     }
 
     /// The value of a fact.
@@ -165,6 +177,19 @@ mod tests {
     #[should_panic(expected = "breaks its form")]
     fn a_notice_that_breaks_its_form_is_not_passed_over() {
         Told::parse_strictly("Error L10: 5 messages dropped");
+    }
+
+    #[test]
+    fn times_are_read_as_seconds() {
+        // `date -u -d … +%s` says so.
+        for (since, seconds) in [
+            ("2013-04-17T19:04:46+00:00", 1_366_225_486),
+            ("2000-02-29T00:00:00+00:00", 951_782_400),
+            ("1970-01-01T00:00:01+00:00", 1),
+        ] {
+            let told = Told::parse(&L10.replace("2013-04-17T19:04:46+00:00", since)).unwrap();
+            assert_eq!(told.since_seconds(), seconds, "{since}");
+        }
     }
 
     #[test]

@@ -39,6 +39,14 @@ pub(crate) struct Head {
     pub(crate) headers: Headers,
 }
 
+impl Head {
+    /// An answer's status.
+    pub(crate) fn status(&self) -> io::Result<u16> {
+        let code = self.start.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
+        code.and_then(|code| code.parse().ok()).ok_or_else(|| broken("no status"))
+    }
+}
+
 /// What a body without a declared length means.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Undeclared {
@@ -125,7 +133,7 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(text).into_owned()))
 }
 
-pub(crate) fn broken(why: &'static str) -> io::Error {
+fn broken(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 

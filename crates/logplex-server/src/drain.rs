@@ -63,6 +63,7 @@ struct Load {
     _rendered: Vec<Arc<Frames>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one turn of a loop")]
 enum Next {
     Send(Request, Load),
     /// Nothing to do before this instant, if ever.

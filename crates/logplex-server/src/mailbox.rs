@@ -57,7 +57,9 @@ impl Mailbox {
         let mut state = lock(&self.state);
         let State { ring, reader } = &mut *state;
         match reader {
-            Reader::Waiting(policy) if count > 0 => *reader = Reader::Handed(ring.push_and_take(part, policy, now)),
+            Reader::Waiting(policy) if count > 0 => {
+                *reader = Reader::Handed(ring.push_and_take(part, policy, now))
+            }
             _ => ring.push(part, now),
         }
         if generated {

@@ -1,6 +1,7 @@
 //! What a test asks of a running server over HTTP.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde_json::{Value, json};
 
@@ -31,10 +32,28 @@ impl Server {
             headers.push(("Content-Type", "application/json"));
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        match request(self.address(), method, path, &headers, body.as_bytes()) {
+        self.call(method, path, &headers, body.as_bytes())
+    }
+
+    /// Any request, with these header fields and no others; the answer may have any status.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[track_caller]
+    pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        match request(self.address(), method, path, headers, body) {
             Ok(response) => response,
             Err(error) => panic!("no answer to {method} {path}: {error}"),
         }
+    }
+
+    /// Makes a channel with one token, called `app`; the token.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    #[track_caller]
+    pub fn create_app(&self, channel: &str) -> String {
+        self.create_channel(channel, &["app"]).remove("app").expect("the token that was asked for")
     }
 
     /// Makes a channel with tokens of these names (or sets those of one that is there); the tokens by name.
@@ -106,6 +125,21 @@ impl Server {
     pub fn post_lines_on(&self, connection: &mut Connection, token: &str, first: u64, n: u64) {
         let (body, count) = (numbered_frames(first..first + n), n.to_string());
         post(connection, token, &[("Logplex-Msg-Count", &count)], &body).expect(&[204]);
+    }
+
+    /// Posts the numbered lines `lines` in requests of at most `batch`, on one connection.
+    ///
+    /// # Panics
+    /// When the server does not take them.
+    #[track_caller]
+    pub fn post_batches(&self, token: &str, lines: Range<u64>, batch: u64) {
+        let mut connection = self.connect();
+        let mut first = lines.start;
+        while first < lines.end {
+            let n = batch.min(lines.end - first);
+            self.post_lines_on(&mut connection, token, first, n);
+            first += n;
+        }
     }
 
     /// Opens a connection to it.

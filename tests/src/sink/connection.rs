@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::stream::Stream;
 use super::{Answer, Outcome, Request, Shared, State};
 use crate::wire::{Undeclared, read_body, read_head};
 
@@ -17,7 +18,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) fn serve(shared: &Shared, number: u64, stream: Arc<TcpStream>) {
     // An answer is one small write: without this the peer's delayed acknowledgement would set the pace.
     stream.set_nodelay(true).ok();
-    let mut reader = BufReader::new(&*stream);
+    let stream = Stream::new(stream, shared.identity.as_ref());
+    let mut reader = BufReader::new(&stream);
     while serve_one(shared, number, &mut reader) {}
     // Whoever closes a socket that has unread bytes resets it. That is right for a reset and for a close ahead of
     // the request; everything else was read to its end.
@@ -25,9 +27,9 @@ pub(super) fn serve(shared: &Shared, number: u64, stream: Arc<TcpStream>) {
 }
 
 /// Serves the next request; false when the connection is to be closed.
-fn serve_one(shared: &Shared, connection: u64, reader: &mut BufReader<&TcpStream>) -> bool {
+fn serve_one(shared: &Shared, connection: u64, reader: &mut BufReader<&Stream>) -> bool {
     let stream = *reader.get_ref();
-    if reader.buffer().is_empty() && !matches!(stream.peek(&mut [0]), Ok(1..)) {
+    if reader.buffer().is_empty() && !matches!(stream.tcp.peek(&mut [0]), Ok(1..)) {
         return false;
     }
     if shared.state().takes_close_before_read() {
@@ -44,7 +46,7 @@ fn serve_one(shared: &Shared, connection: u64, reader: &mut BufReader<&TcpStream
     let (number, mut answer, releases) = shared.state().record(request);
     if answer == Answer::Hold || answer == Answer::Hang {
         // A release between the two locks counts: it came after the request.
-        match held(shared, number, stream, (answer == Answer::Hold).then_some(releases)) {
+        match held(shared, number, &stream.tcp, (answer == Answer::Hold).then_some(releases)) {
             Some(released) => answer = released,
             None => return false,
         }
@@ -65,7 +67,7 @@ fn serve_one(shared: &Shared, connection: u64, reader: &mut BufReader<&TcpStream
         Answer::Reset => {
             shared.state().requests[number].outcome = Outcome::Unanswered;
             let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-            setsockopt(stream, sockopt::Linger, &linger).ok();
+            setsockopt(&*stream.tcp, sockopt::Linger, &linger).ok();
             false
         }
         // A request that was read cannot be answered so, and a released one is not held again: it just ends.
@@ -79,7 +81,7 @@ fn serve_one(shared: &Shared, connection: u64, reader: &mut BufReader<&TcpStream
 fn read_request(
     shared: &Shared,
     connection: u64,
-    reader: &mut BufReader<&TcpStream>,
+    reader: &mut BufReader<&Stream>,
 ) -> io::Result<Option<Request>> {
     let Some(head) = read_head(reader)? else { return Ok(None) };
     let body = read_body(reader, &head.headers, Undeclared::Empty)?;
@@ -113,7 +115,7 @@ fn peer_has_gone(stream: &TcpStream) -> bool {
     }
 }
 
-fn write_answer(mut stream: &TcpStream, status: u16, headers: &[(String, String)]) -> io::Result<()> {
+fn write_answer(mut stream: &Stream, status: u16, headers: &[(String, String)]) -> io::Result<()> {
     let mut message = format!("HTTP/1.1 {status} Scripted\r\n");
     for (name, value) in headers {
         message.push_str(&format!("{name}: {value}\r\n"));

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use flate2::read::MultiGzDecoder;
 
@@ -16,6 +17,8 @@ pub struct Request {
     pub number: usize,
     /// Which connection it came on, from 1.
     pub connection: u64,
+    /// When it was read to its end.
+    pub arrived: Instant,
     /// Its method.
     pub method: String,
     /// Its path and query.
@@ -51,6 +54,7 @@ impl Request {
         Request {
             number: 0,
             connection,
+            arrived: Instant::now(),
             method,
             path,
             headers,

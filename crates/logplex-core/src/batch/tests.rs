@@ -151,7 +151,8 @@ fn an_empty_body_is_an_empty_batch() {
 
 #[test]
 fn a_text_is_a_message_a_line() {
-    let batch = Batch::from_text(b"one\r\n\n  two \n[three] x\n- four\nlast", "curl", &origin()).expect("not too many");
+    let batch = Batch::from_text(b"one\r\n\n  two \n[three] x\n- four\nlast", "curl", &origin())
+        .expect("not too many");
     let lines: String = (0..batch.count()).map(|at| line(&batch, at)).collect();
     let expected = ["one", "  two ", "[three] x", "- four", "last"]
         .map(|text| format!("2026-01-02T03:04:05.678901+00:00 app[curl]: {text}\n"));
@@ -202,6 +203,9 @@ fn more_messages_than_a_batch_may_have_are_refused_whole() {
     let tiny = |count: usize| b"1 x".repeat(count);
     assert_eq!(Batch::decode(tiny(MESSAGES_MAX).into(), &origin()).expect("fits").count(), MESSAGES_MAX);
     let refused = Batch::decode(tiny(MESSAGES_MAX + 1).into(), &origin()).expect_err("one too many");
-    assert_eq!((refused.frame, refused.source), (MESSAGES_MAX + 1, FrameError::TooMany { limit: MESSAGES_MAX }));
+    assert_eq!(
+        (refused.frame, refused.source),
+        (MESSAGES_MAX + 1, FrameError::TooMany { limit: MESSAGES_MAX })
+    );
     assert!(Batch::from_text(&b"x\n".repeat(MESSAGES_MAX + 1), "http", &origin()).is_err());
 }

@@ -1,0 +1,104 @@
+//! A TCP relay in front of a server, so that a test can cut connections while both ends live on.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// The relay. Dropping it cuts every connection and takes no more.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    shared: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    to: Option<SocketAddr>,
+    closed: bool,
+    accepted: u64,
+    open: Vec<Arc<TcpStream>>,
+}
+
+impl Relay {
+    /// Listens. Connections are closed at once until [`Relay::forward_to`] says where they go.
+    ///
+    /// # Panics
+    /// When loopback has no free port.
+    pub fn start() -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let shared = Arc::new(Mutex::new(State::default()));
+        let ours = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let mut state = lock(&ours);
+                if state.closed {
+                    return;
+                }
+                state.accepted += 1;
+                if let Some(server) = state.to.and_then(|to| TcpStream::connect(to).ok()) {
+                    let (client, server) = (Arc::new(client), Arc::new(server));
+                    state.open.extend([Arc::clone(&client), Arc::clone(&server)]);
+                    pump(&client, &server);
+                    pump(&server, &client);
+                }
+            }
+        });
+        Relay { address, shared }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends connections there from now on.
+    pub fn forward_to(&self, server: SocketAddr) {
+        lock(&self.shared).to = Some(server);
+    }
+
+    /// Cuts every connection; new ones are taken.
+    pub fn cut(&self) {
+        for stream in lock(&self.shared).open.drain(..) {
+            // One that has ended cannot be shut down, and need not be.
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    /// How many connections were made.
+    pub fn accepted(&self) -> u64 {
+        lock(&self.shared).accepted
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.cut();
+        lock(&self.shared).closed = true;
+        // The listener looks at `closed` when it accepts, so it gets something to accept.
+        TcpStream::connect(self.address).ok();
+    }
+}
+
+fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Copies until either side ends, then ends the other's direction.
+fn pump(from: &Arc<TcpStream>, to: &Arc<TcpStream>) {
+    let (from, to) = (Arc::clone(from), Arc::clone(to));
+    thread::spawn(move || {
+        let copy = || -> io::Result<()> {
+            let mut buffer = [0; 64 * 1024];
+            loop {
+                match (&*from).read(&mut buffer)? {
+                    0 => return Ok(()),
+                    read => (&*to).write_all(&buffer[..read])?,
+                }
+            }
+        };
+        copy().ok();
+        to.shutdown(Shutdown::Write).ok();
+    });
+}

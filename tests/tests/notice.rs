@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use logplex_tests::{
-    Answer, Code, Drain, Received, Server, Sink, Told, conservation, notices, numbers, told_sum, wait_for,
+    Answer, Code, Drain, Received, Server, Sink, Told, conservation, encode, notices, numbers, told_sum,
+    wait_for,
 };
 
 const CHANNEL: &str = "app";
@@ -45,6 +46,11 @@ impl Walk {
 
 fn carries_notice(messages: &[Received]) -> bool {
     Told::parse_strictly(&messages[0].text).is_some()
+}
+
+fn shuttles_notice(text: &str) -> Vec<u8> {
+    let head = "<172>1 2026-01-02T03:04:06.000000+00:00 heroku app log-shuttle - -";
+    encode(format!("{head} {text}").as_bytes())
 }
 
 #[test]
@@ -167,4 +173,22 @@ fn a_byte_bound_ring_says_that_bytes_were_the_reason() {
     assert_eq!((told.len(), told[0].fact("reason")), (1, Some("bytes")));
     conservation(0..401, &numbers(&received), told[0].count);
     assert!(walk.server.rested(CHANNEL, &walk.drain).dropped("bytes") > 0);
+}
+
+#[test]
+fn what_a_dropped_notice_told_is_told_on() {
+    let walk = Walk::start();
+    walk.sink.answer(Answer::Hold);
+    walk.server.post_lines(&walk.token, 0, 1);
+    walk.sink.wait_held(1);
+    let lost = "Error L12: 38500 messages dropped since 2026-01-02T03:04:05.000000+00:00.";
+    walk.server.post_logs(&walk.token, &[], &shuttles_notice(lost));
+    walk.server.post_batches(&walk.token, 1..RING + 1, 100);
+    walk.sink.answer(Answer::status(204));
+    let told = walk.wait_told(38_501);
+    let [notice] = told.as_slice() else { panic!("one notice, not {told:?}") };
+    assert_eq!((notice.code, notice.fact("upstream")), (Code::L10, Some("38500")));
+    assert_eq!(notice.since, "2026-01-02T03:04:05+00:00");
+    conservation(0..RING + 1, &numbers(&walk.sink.wait_line(RING)), 0);
+    assert_eq!(walk.server.rested(CHANNEL, &walk.drain).dropped("full"), 1);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use logplex_tests::{
     Answer, Code, Drain, Server, ServerOptions, Signal, Sink, Tail, Told, conservation, conservation_within,
-    notices, numbers, told_sum, wait_for,
+    encode, notices, numbers, told_sum, wait_for,
 };
 use serde_json::json;
 
@@ -68,6 +68,12 @@ impl Walk {
         self.sink
             .wait_received("a notice", |received| Some(notices(received)).filter(|told| !told.is_empty()))
     }
+}
+
+/// A shuttle's notice of so many lines.
+fn shuttles_notice(count: u32) -> Vec<u8> {
+    let text = format!("Error L12: {count} messages dropped since 2026-01-02T03:04:05.000000+00:00.");
+    encode(format!("<172>1 2026-01-02T03:04:06.000000+00:00 heroku app log-shuttle - - {text}").as_bytes())
 }
 
 /// Two seconds of grace: enough for what answers, short for what does not.
@@ -242,6 +248,23 @@ fn what_rings_held_at_a_kill_is_told_with_a_bound() {
     let received = walk.sink.wait_line(949);
     conservation_within(0..950, &numbers(&received), told_sum(&notices(&received), &[Code::L10]), ANY);
     assert_eq!(walk.wait_copy().fact("reason"), Some("crash"));
+}
+
+#[test]
+fn what_a_held_notice_told_is_within_the_bound() {
+    for two in [false, true] {
+        let mut walk = Walk::start(Server::options());
+        walk.stall(1);
+        if two {
+            walk.server.post_logs(&walk.token, &[], &shuttles_notice(50_000));
+        }
+        walk.server.post_logs(&walk.token, &[], &shuttles_notice(70_000));
+        walk.server.kill9();
+        walk.heal();
+        walk.server.restart();
+        let told = told_sum(&walk.wait_told(), &[Code::L10]);
+        assert!(told >= if two { 120_000 } else { 70_000 }, "{told}");
+    }
 }
 
 #[test]

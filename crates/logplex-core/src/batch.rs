@@ -14,13 +14,21 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::chunk::Chunk;
 use crate::foreign;
 use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
+use crate::ledger::Tally;
 use crate::message::{Form, Head, Message, as_text, write_fields, write_head};
+use crate::notice::Notice;
 
 /// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
 const LINE_PRI: u8 = 190;
 
 /// The most messages in one batch: what an index over a body of tiny frames may cost.
 const MESSAGES_MAX: usize = 64 * 1024;
+
+/// Who writes notices of losses: shuttles, and servers whose drains feed this one.
+const NOTICE_PROCIDS: [&[u8]; 2] = [b"log-shuttle", b"logplex"];
+
+/// The most messages that one notice is believed to tell: anyone may write one, and sums must not overflow.
+const TOLD_MAX: u64 = u32::MAX as u64;
 
 /// Who sent a batch, as far as it decides how the batch is read.
 #[derive(Clone, Debug)]
@@ -59,6 +67,8 @@ struct Entry {
     /// The message's place in the request it came with; filters leave holes.
     ordinal: u32,
     source_is_token_name: bool,
+    /// Whether it looks like a notice of a loss upstream.
+    is_notice: bool,
     head: Head,
 }
 
@@ -67,6 +77,8 @@ struct Entry {
 pub struct Batch {
     bytes: Bytes,
     entries: Box<[Entry]>,
+    /// Whether any entry is one.
+    has_notices: bool,
     token_name: Arc<str>,
     drain_form: Mutex<Weak<Frames>>,
 }
@@ -159,6 +171,7 @@ impl Batch {
         }
         Batch {
             bytes: cut_to_size(bytes),
+            has_notices: entries.iter().any(|entry| entry.is_notice),
             entries: entries.into(),
             token_name: self.token_name.clone(),
             drain_form: Mutex::default(),
@@ -186,6 +199,19 @@ impl Batch {
     /// A message's place in the request it came with.
     pub fn ordinal(&self, index: usize) -> u64 {
         u64::from(self.entries[index].ordinal)
+    }
+
+    /// What the message tells of losses upstream, if it is a notice. One of L10 that names a drain is about
+    /// another reader, not about what was on its way here.
+    fn told(&self, index: usize) -> Option<Tally<()>> {
+        let text = self.entries[index].head.text(self.frame(index));
+        let notice = Notice::parse(std::str::from_utf8(text).ok()?)?;
+        let elsewhere = notice.facts.iter().any(|(key, _)| key == "drain");
+        (!elsewhere).then_some(Tally {
+            count: notice.count.min(TOLD_MAX),
+            since: Some(notice.since),
+            reason: Some(()),
+        })
     }
 
     fn frame(&self, index: usize) -> &[u8] {
@@ -295,6 +321,16 @@ impl Chunk for Batch {
         self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
+    fn upstream(&self, range: Range<usize>) -> Tally<()> {
+        let mut sum = Tally::default();
+        if self.has_notices {
+            for index in range.filter(|&index| self.entries[index].is_notice) {
+                sum.merge(self.told(index).unwrap_or_default());
+            }
+        }
+        sum
+    }
+
     fn copy_out(&self, range: Range<usize>) -> Batch {
         self.gather(range)
     }
@@ -304,12 +340,13 @@ impl Chunk for Batch {
 struct BatchBuilder<'a> {
     origin: &'a Origin,
     entries: Vec<Entry>,
+    has_notices: bool,
 }
 
 impl<'a> BatchBuilder<'a> {
     fn new(origin: &'a Origin, body_len: usize) -> BatchBuilder<'a> {
         // A guess that fits lines of 128 bytes and more without growing.
-        BatchBuilder { origin, entries: Vec::with_capacity(body_len / 128 + 1) }
+        BatchBuilder { origin, entries: Vec::with_capacity(body_len / 128 + 1), has_notices: false }
     }
 
     /// Whether the message at `offset` may still be added.
@@ -322,11 +359,14 @@ impl<'a> BatchBuilder<'a> {
     }
 
     fn index(&mut self, at: Range<usize>, frame: &[u8], head: Head) {
-        let [_, app, _] = head.kept(frame);
+        let [_, app, procid] = head.kept(frame);
+        let is_notice = NOTICE_PROCIDS.contains(&procid) && head.text(frame).starts_with(b"Error L1");
+        self.has_notices |= is_notice;
         self.entries.push(Entry {
             start: at.start as u32,
             end: at.end as u32,
             ordinal: self.entries.len() as u32,
+            is_notice,
             source_is_token_name: app == b"token" || app == self.origin.token.as_bytes(),
             head,
         });
@@ -348,6 +388,7 @@ impl<'a> BatchBuilder<'a> {
         Batch {
             bytes,
             entries: self.entries.into(),
+            has_notices: self.has_notices,
             token_name: self.origin.token_name.clone(),
             drain_form: Mutex::default(),
         }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::ledger::Tally;
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::Frames {}
@@ -19,6 +21,10 @@ pub trait Chunk: sealed::Sealed + Sized {
 
     /// How many bytes of memory a reference to any part of this keeps alive.
     fn footprint(&self) -> usize;
+
+    /// What notices among the messages of `range` tell of losses upstream. They may be dropped like any other
+    /// message, but what they tell may not.
+    fn upstream(&self, range: Range<usize>) -> Tally<()>;
 
     /// The messages of `range` in a buffer of their own.
     fn copy_out(&self, range: Range<usize>) -> Self;
@@ -73,6 +79,11 @@ impl<C: Chunk> Part<C> {
     /// How many bytes the messages have, framed.
     pub fn size(&self) -> usize {
         self.chunk.size(self.range())
+    }
+
+    /// What notices among the messages tell of losses upstream.
+    pub fn upstream(&self) -> Tally<()> {
+        self.chunk.upstream(self.range())
     }
 
     /// Splits off the first `messages`; the rest stays here.

@@ -10,6 +10,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::chunk::Chunk;
+use crate::ledger::Tally;
 
 /// The most bytes one frame's content may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +168,11 @@ impl Chunk for Frames {
 
     fn footprint(&self) -> usize {
         self.bytes.len() + self.ends.len() * size_of::<u32>()
+    }
+
+    /// Nothing: frames are on their way out of the process that wrote them, with its notices ahead.
+    fn upstream(&self, _range: Range<usize>) -> Tally<()> {
+        Tally::default()
     }
 
     fn copy_out(&self, range: Range<usize>) -> Frames {

@@ -113,6 +113,8 @@ pub struct Gap {
     pub dropped: Tally<DropReason>,
     /// Given up after delivery failed.
     pub lost: Tally<LossReason>,
+    /// What notices told that themselves were dropped or lost: messages that went further upstream.
+    pub upstream: Tally<()>,
 }
 
 impl Gap {
@@ -123,21 +125,19 @@ impl Gap {
 
     /// How many messages in all.
     pub fn total(&self) -> u64 {
-        self.dropped.count + self.lost.count
+        self.dropped.count + self.lost.count + self.upstream.count
     }
 
     /// When the first of them went.
     pub fn since(&self) -> Option<DateTime<Utc>> {
-        match (self.dropped.since, self.lost.since) {
-            (Some(dropped), Some(lost)) => Some(dropped.min(lost)),
-            (dropped, lost) => dropped.or(lost),
-        }
+        [self.dropped.since, self.lost.since, self.upstream.since].into_iter().flatten().min()
     }
 
     /// Adds another gap.
     pub fn merge(&mut self, other: Gap) {
         self.dropped.merge(other.dropped);
         self.lost.merge(other.lost);
+        self.upstream.merge(other.upstream);
     }
 }
 
@@ -157,6 +157,7 @@ pub struct Ledger {
     generated: u64,
     delivered: u64,
     held: u64,
+    upstream_held: u64,
     dropped: [u64; DropReason::ALL.len()],
     lost: [u64; LossReason::ALL.len()],
     reader_gap: Gap,
@@ -198,10 +199,28 @@ impl Ledger {
         self.channel_gap.lost.add(count, now, reason);
     }
 
+    /// Among the messages accepted last are notices that tell of `count` messages lost upstream.
+    pub fn accept_upstream(&mut self, count: u64) {
+        self.upstream_held += count;
+    }
+
+    /// Notices that tell of `count` messages lost upstream arrived.
+    pub fn deliver_upstream(&mut self, count: u64) {
+        self.upstream_held -= count;
+    }
+
+    /// Notices of losses upstream were themselves dropped or lost: what they told is now for this ledger's
+    /// notices to tell.
+    pub fn lose_upstream(&mut self, told: Tally<()>) {
+        self.upstream_held -= told.count;
+        self.reader_gap.upstream.merge(told);
+        self.channel_gap.upstream.merge(told);
+    }
+
     /// Takes over what an earlier process left untold to the reader and to its channel: accepted and gone,
     /// as far as this ledger is concerned.
     pub fn inherit(&mut self, reader: Gap, channel: Gap) {
-        self.accepted += reader.total();
+        self.accepted += reader.dropped.count + reader.lost.count;
         let dropped = reader.dropped.reason.unwrap_or(DropReason::Crash);
         let lost = reader.lost.reason.unwrap_or(LossReason::Stopped);
         self.dropped[dropped as usize] += reader.dropped.count;
@@ -273,6 +292,11 @@ impl Ledger {
     /// Messages that wait or are under way.
     pub fn held(&self) -> u64 {
         self.held
+    }
+
+    /// How many messages lost upstream are told by notices that wait or are under way.
+    pub fn upstream_held(&self) -> u64 {
+        self.upstream_held
     }
 
     /// Messages pushed out for `reason`.

@@ -42,12 +42,13 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// What a drain is told: dropped and lost in one number, as the original has it.
+    /// What a drain is told: all that went in one number, as the original has it, and its parts as facts.
     pub fn l10(gap: &Gap) -> Option<Notice> {
         let mut facts = Vec::new();
         if gap.lost.count > 0 {
             facts.push(("lost".to_owned(), gap.lost.count.to_string()));
         }
+        facts.extend(upstream(gap));
         match (gap.dropped.reason, gap.lost.reason) {
             (Some(DropReason::Crash), _) => {
                 facts.push(reason(DropReason::Crash.as_str()));
@@ -61,7 +62,7 @@ impl Notice {
 
     /// What a tail is told.
     pub fn l11(gap: &Gap) -> Option<Notice> {
-        let facts = unusual(gap.dropped.reason).into_iter().collect();
+        let facts = upstream(gap).into_iter().chain(unusual(gap.dropped.reason)).collect();
         Notice::new(Code::L11, gap.total(), gap.since(), facts)
     }
 
@@ -165,6 +166,11 @@ impl Notice {
 
 fn reason(name: &str) -> (String, String) {
     ("reason".to_owned(), name.to_owned())
+}
+
+/// How many of the messages went upstream, and were told by a notice that did not arrive either.
+fn upstream(gap: &Gap) -> Option<(String, String)> {
+    (gap.upstream.count > 0).then(|| ("upstream".to_owned(), gap.upstream.count.to_string()))
 }
 
 /// The reason of a drop, where it is another than the usual full ring.

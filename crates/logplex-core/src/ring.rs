@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::chunk::{Chunk, Part};
-use crate::ledger::{DropReason, Ledger, LossReason};
+use crate::ledger::{DropReason, Ledger, LossReason, Tally};
 
 /// The most that a ring holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,11 @@ impl<C: Chunk> Taken<C> {
         self.messages
     }
 
+    /// What notices among the messages tell of losses upstream.
+    pub fn upstream(&self) -> Tally<()> {
+        sum_upstream(&self.parts)
+    }
+
     /// Whether nothing was there.
     pub fn is_empty(&self) -> bool {
         self.messages == 0
@@ -104,6 +109,7 @@ impl<C: Chunk> Ring<C> {
             return;
         }
         self.ledger.accept(part.messages() as u64);
+        self.ledger.accept_upstream(part.upstream().count);
         self.messages += part.messages();
         part.settle();
         self.bytes += charge(&part);
@@ -125,13 +131,17 @@ impl<C: Chunk> Ring<C> {
 
     fn drop_oldest(&mut self, count: usize, reason: DropReason, now: DateTime<Utc>) {
         let mut left = count;
+        let mut upstream = Tally::default();
         while left > 0
             && let Some(head) = self.parts.front()
         {
             let cut = left.min(head.messages());
-            self.split_head(cut);
+            if let Some(gone) = self.split_head(cut) {
+                upstream.merge(gone.upstream());
+            }
             left -= cut;
         }
+        self.ledger.lose_upstream(upstream);
         self.ledger.drop((count - left) as u64, reason, now);
     }
 
@@ -185,6 +195,7 @@ impl<C: Chunk> Ring<C> {
 
     /// Gives up all that rests here, as when the reader is removed.
     pub fn lose_all(&mut self, reason: LossReason, now: DateTime<Utc>) {
+        self.ledger.lose_upstream(sum_upstream(&self.parts));
         self.parts.clear();
         self.bytes = 0;
         let count = std::mem::take(&mut self.messages);
@@ -220,6 +231,14 @@ impl<C: Chunk> Ring<C> {
     pub fn ledger_mut(&mut self) -> &mut Ledger {
         &mut self.ledger
     }
+}
+
+fn sum_upstream<'a, C: Chunk + 'a>(parts: impl IntoIterator<Item = &'a Part<C>>) -> Tally<()> {
+    let mut sum = Tally::default();
+    for part in parts {
+        sum.merge(part.upstream());
+    }
+    sum
 }
 
 /// What a part costs: the memory it keeps alive, and its own place in the queue.

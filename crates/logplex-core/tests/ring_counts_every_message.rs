@@ -100,7 +100,11 @@ fn tally<R: Copy>(untold: &[Gone], of: impl Fn(&Gone) -> Option<R>) -> Tally<R> 
 fn gap(untold: &[Gone]) -> Gap {
     let mut untold = untold.to_vec();
     untold.sort_by_key(|(time, _)| *time);
-    Gap { dropped: tally(&untold, |gone| gone.1.ok()), lost: tally(&untold, |gone| gone.1.err()) }
+    Gap {
+        dropped: tally(&untold, |gone| gone.1.ok()),
+        lost: tally(&untold, |gone| gone.1.err()),
+        ..Gap::default()
+    }
 }
 
 fn texts<'a>(parts: impl Iterator<Item = &'a Part<Frames>>) -> Vec<String> {

@@ -51,13 +51,6 @@ pub(crate) struct Spine {
     closed_tails: Ledger,
 }
 
-impl Spine {
-    /// The number that the next message gets.
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.next_sequence
-    }
-}
-
 impl Channel {
     pub(crate) fn new(id: Arc<str>, store: Store) -> Channel {
         let spine = Spine {
@@ -85,8 +78,8 @@ impl Channel {
             return false;
         }
         let mut spine = self.spine();
-        let woke = spine.reserve(&self.id, &self.store, count, now);
         let part = Part::numbered(batch, spine.next_sequence);
+        let woke = spine.reserve(&self.id, &self.store, count + part.upstream().count, now);
         spine.next_sequence += count;
         spine.history.push(part.clone(), now);
         let generated = producer == Producer::Notice;

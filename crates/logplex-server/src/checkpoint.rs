@@ -27,6 +27,8 @@ const RESERVE_MIN: u64 = 1024;
 /// How far a channel may go before it must write again.
 #[derive(Debug, Default)]
 pub(crate) struct Reservation {
+    /// Messages so far, and those that notices among them tell of.
+    spent: u64,
     reserved: u64,
     at_last_tick: u64,
     /// Whether the ticker looks after this channel.
@@ -58,6 +60,8 @@ struct Outstanding {
 struct StoredGap {
     dropped: Option<StoredTally>,
     lost: Option<StoredTally>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<StoredTally>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,6 +76,7 @@ impl StoredGap {
         StoredGap {
             dropped: store_tally(&gap.dropped, DropReason::as_str),
             lost: store_tally(&gap.lost, LossReason::as_str),
+            upstream: store_tally(&gap.upstream, |()| "told"),
         }
     }
 
@@ -79,6 +84,7 @@ impl StoredGap {
         Gap {
             dropped: load_tally(self.dropped.as_ref(), DropReason::from_name),
             lost: load_tally(self.lost.as_ref(), LossReason::from_name),
+            upstream: load_tally(self.upstream.as_ref(), |_| Some(())),
         }
     }
 }
@@ -121,26 +127,26 @@ impl Checkpoint {
 }
 
 impl Spine {
-    /// Before `count` messages get their numbers: makes sure that the stored checkpoint covers them. Returns
-    /// true if the channel must be put on the ticker's list.
+    /// Before `count` messages, with those that notices among them tell of, are handed to drains: makes sure
+    /// that the stored checkpoint covers them. Returns true if the channel must be put on the ticker's list.
     pub(crate) fn reserve(&mut self, id: &str, store: &Store, count: u64, now: DateTime<Utc>) -> bool {
         if self.drains.is_empty() {
             return false;
         }
-        if self.next_sequence() + count > self.reservation.reserved {
+        if self.reservation.spent + count > self.reservation.reserved {
             self.write(id, store, count.max(RESERVE_MIN), false, now);
         }
+        self.reservation.spent += count;
         !std::mem::replace(&mut self.reservation.watched, true)
     }
 
     /// Writes the checkpoint, reserving `ahead` messages. A store that cannot be written does not stop the
     /// stream; it is said, once a failed write.
     fn write(&mut self, id: &str, store: &Store, ahead: u64, stopped: bool, now: DateTime<Utc>) {
-        let next = self.next_sequence();
         let drains =
             self.drains.iter().map(|drain| (drain.id, outstanding(&drain.mailbox.ledger()))).collect();
         let checkpoint = Checkpoint { reserved: ahead, stopped, at: now, drains };
-        self.reservation.reserved = next + ahead;
+        self.reservation.reserved = self.reservation.spent + ahead;
         let written = match serde_json::to_vec(&checkpoint) {
             Ok(record) => store.put_checkpoint(id, &record),
             Err(error) => Err(error.into()),
@@ -157,7 +163,7 @@ impl Spine {
 
 fn outstanding(ledger: &logplex_core::Ledger) -> Outstanding {
     Outstanding {
-        held: ledger.held(),
+        held: ledger.held() + ledger.upstream_held(),
         reader: StoredGap::new(ledger.gap(Teller::Reader)),
         channel: StoredGap::new(ledger.gap(Teller::Channel)),
     }
@@ -167,8 +173,8 @@ impl Channel {
     /// The ticker's look at a channel that is not settled. Returns false when it is, and needs no more looks.
     pub(crate) fn tick(self: &Arc<Channel>, store: &Store, now: DateTime<Utc>) -> bool {
         let mut spine = self.spine();
-        let next = spine.next_sequence();
-        let flow = next - std::mem::replace(&mut spine.reservation.at_last_tick, next);
+        let spent = spine.reservation.spent;
+        let flow = spent - std::mem::replace(&mut spine.reservation.at_last_tick, spent);
         let ahead = if flow == 0 { 0 } else { (2 * flow).max(RESERVE_MIN) };
         spine.write(&self.id, store, ahead, false, now);
         let settled = flow == 0 && spine.drains.iter().all(|drain| drain.is_settled());

@@ -214,7 +214,8 @@ impl Drain {
         if let Some(notice) = gap.and_then(Notice::l10) {
             body.push(Frames::from_messages([notice.drain_message(Utc::now())]).wire(0..1));
         }
-        let (dropped, lost) = gap.map_or((0, 0), |gap| (gap.dropped.count, gap.lost.count));
+        let (dropped, lost) =
+            gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
         headers.insert("logplex-drop-count", HeaderValue::from(dropped));
         headers.insert("logplex-lost-count", HeaderValue::from(lost));
         if let Ok(token) = HeaderValue::from_str(&self.token) {
@@ -229,8 +230,8 @@ impl Drain {
 
     fn settle(&self, load: Load, outcome: Result<(), LossReason>) {
         match outcome {
-            Ok(()) => self.mailbox.deliver(load.taken.messages()),
-            Err(reason) => self.mailbox.lose(load.taken.messages(), load.gap, reason, Utc::now()),
+            Ok(()) => self.mailbox.deliver(&load.taken),
+            Err(reason) => self.mailbox.lose(&load.taken, load.gap, reason, Utc::now()),
         }
     }
 

@@ -93,24 +93,32 @@ impl Mailbox {
     }
 
     /// What was taken has arrived.
-    pub(crate) fn deliver(&self, messages: usize) {
-        lock(&self.state).ring.deliver(messages);
+    pub(crate) fn deliver(&self, taken: &Taken<Batch>) {
+        let mut state = lock(&self.state);
+        state.ring.deliver(taken.messages());
+        state.ring.ledger_mut().deliver_upstream(taken.upstream().count);
     }
 
     /// What was taken is given up, and the gap that it was to tell is untold again.
-    pub(crate) fn lose(&self, messages: usize, gap: Option<Gap>, reason: LossReason, now: DateTime<Utc>) {
+    pub(crate) fn lose(
+        &self,
+        taken: &Taken<Batch>,
+        gap: Option<Gap>,
+        reason: LossReason,
+        now: DateTime<Utc>,
+    ) {
         let mut state = lock(&self.state);
         if let Some(gap) = gap {
             state.ring.ledger_mut().restore_gap(Teller::Reader, gap);
         }
-        state.ring.lose(messages, reason, now);
+        lose(&mut state.ring, taken, reason, now);
     }
 
     /// Gives up all that waits.
     pub(crate) fn lose_all(&self, reason: LossReason, now: DateTime<Utc>) {
         let mut state = lock(&self.state);
         if let Reader::Handed(taken) = std::mem::replace(&mut state.reader, Reader::Busy) {
-            state.ring.lose(taken.messages(), reason, now);
+            lose(&mut state.ring, &taken, reason, now);
         }
         state.ring.lose_all(reason, now);
     }
@@ -134,6 +142,11 @@ impl Mailbox {
     pub(crate) fn poke(&self) {
         self.readable.notify_one();
     }
+}
+
+fn lose(ring: &mut Ring<Batch>, taken: &Taken<Batch>, reason: LossReason, now: DateTime<Utc>) {
+    ring.lose(taken.messages(), reason, now);
+    ring.ledger_mut().lose_upstream(taken.upstream());
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use logplex_core::{Batch, Chunk, Gap, LossReason, Notice, Part, Policy, RingLimits};
+use logplex_core::{Batch, Chunk, Gap, Ledger, LossReason, Notice, Part, Policy, RingLimits};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -168,16 +168,18 @@ impl Session {
         parts: Vec<Part<Batch>>,
         stopped: &CancellationToken,
     ) -> ControlFlow<()> {
-        let mut left: usize = parts.iter().map(Part::messages).sum();
-        tail.mailbox.with_ledger(|ledger| ledger.accept(left as u64));
+        let mut left = parts.iter().map(Part::messages).sum::<usize>() as u64;
+        tail.mailbox.with_ledger(|ledger| ledger.accept(left));
         for part in parts {
             let texts = self.render(None, std::slice::from_ref(&part));
             if self.write(texts, stopped).await.is_break() {
-                tail.mailbox.lose(left, None, LossReason::Closed, Utc::now());
+                let lose = |ledger: &mut Ledger| ledger.lose(left, LossReason::Closed, Utc::now());
+                tail.mailbox.with_ledger(lose);
                 return ControlFlow::Break(());
             }
-            tail.mailbox.deliver(part.messages());
-            left -= part.messages();
+            let written = part.messages() as u64;
+            tail.mailbox.with_ledger(|ledger| ledger.deliver(written));
+            left -= written;
         }
         ControlFlow::Continue(())
     }
@@ -197,10 +199,10 @@ impl Session {
                     let texts = self.render(gap.as_ref(), taken.parts());
                     if self.write(texts, stopped).await.is_break() {
                         // Some of it may have arrived; nobody is left to be told.
-                        tail.mailbox.lose(taken.messages(), gap, LossReason::Closed, Utc::now());
+                        tail.mailbox.lose(&taken, gap, LossReason::Closed, Utc::now());
                         return ControlFlow::Break(());
                     }
-                    tail.mailbox.deliver(taken.messages());
+                    tail.mailbox.deliver(&taken);
                     continue;
                 }
                 Found::Nothing { untold } => untold,

@@ -73,6 +73,7 @@ fn what_an_earlier_process_left_untold_is_told_here() {
     let gap = Gap {
         dropped: Tally { count: 7, since: Some(at(1)), reason: Some(DropReason::Crash) },
         lost: Tally { count: 2, since: Some(at(2)), reason: Some(LossReason::Stopped) },
+        upstream: Tally { count: 4, since: Some(at(2)), reason: Some(()) },
     };
     let told_later = Gap { lost: Tally::default(), ..gap };
     ledger.inherit(gap, told_later);

@@ -13,7 +13,7 @@ fn lost(count: u64, since: &str) -> Tally<LossReason> {
 }
 
 fn gap(dropped: Tally<DropReason>) -> Gap {
-    Gap { dropped, lost: Tally::default() }
+    Gap { dropped, ..Gap::default() }
 }
 
 fn told(notice: Option<Notice>) -> String {
@@ -69,12 +69,17 @@ fn facts_follow_the_sentence() {
     let since = "2013-04-17T19:04:46Z";
     let bytes = Tally { reason: Some(DropReason::Bytes), ..dropped(5, since) };
     let crash = Tally { reason: Some(DropReason::Crash), ..dropped(5, since) };
-    let both = Gap { dropped: dropped(5, since), lost: lost(7, since) };
+    let both = Gap { dropped: dropped(5, since), lost: lost(7, since), ..Gap::default() };
     assert_eq!(facts(Notice::l10(&gap(dropped(5, since)))), "");
     assert_eq!(facts(Notice::l10(&gap(bytes))), " reason=bytes");
     assert_eq!(facts(Notice::l10(&gap(crash))), " reason=crash at_most=5");
     assert_eq!(facts(Notice::l10(&both)), " lost=7 reason=unreachable");
     assert_eq!(facts(Notice::l11(&gap(bytes))), " reason=bytes");
+    let upstream = Tally { count: 9, since: at(since).into(), reason: Some(()) };
+    let upstream = Gap { upstream, ..both };
+    assert_eq!(Notice::l10(&upstream).map(|notice| notice.count), Some(21));
+    assert_eq!(facts(Notice::l10(&upstream)), " lost=7 upstream=9 reason=unreachable");
+    assert_eq!(facts(Notice::l11(&upstream)), " upstream=9");
     assert_eq!(facts(Notice::l12(&bytes)), " reason=bytes");
     assert_eq!(facts(Notice::l13(&lost(7, since))), " reason=unreachable");
     let copy = Notice::l10(&gap(bytes)).map(|notice| notice.with_fact("drain", "d.1"));
@@ -83,7 +88,11 @@ fn facts_follow_the_sentence() {
 
 #[test]
 fn a_drains_number_is_dropped_and_lost_together() {
-    let both = Gap { dropped: dropped(5, "2013-04-17T19:04:46Z"), lost: lost(7, "2013-04-17T19:04:45Z") };
+    let both = Gap {
+        dropped: dropped(5, "2013-04-17T19:04:46Z"),
+        lost: lost(7, "2013-04-17T19:04:45Z"),
+        ..Gap::default()
+    };
     let notice = Notice::l10(&both).expect("a gap");
     assert_eq!((notice.count, notice.since), (12, at("2013-04-17T19:04:45Z")));
 }

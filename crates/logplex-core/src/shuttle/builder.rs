@@ -176,7 +176,7 @@ impl Builder {
         Builder { overflow, ..self }
     }
 
-    /// The most lines in one request. Default 5,000; 0 counts as 1. A request also ends at 1,000,000 bytes.
+    /// The most lines in one request. Default 500; 0 counts as 1. A request also ends at 1,000,000 bytes.
     pub fn batch_lines(mut self, lines: usize) -> Builder {
         self.batch.messages = lines.max(1);
         self

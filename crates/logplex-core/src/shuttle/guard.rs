@@ -76,7 +76,7 @@ impl Shuttle {
             && answer.recv_deadline(deadline).unwrap_or(false)
     }
 
-    /// What has become of every line as of now; held ones count as unsent.
+    /// What has become of every line as of now; held ones count as unsent and untold.
     pub fn report(&self) -> Report {
         Report::of(&self.queue.ledger())
     }
@@ -133,13 +133,15 @@ impl Report {
 
     fn of(ledger: &Ledger) -> Report {
         let stopped = ledger.lost(LossReason::Stopped);
+        let mut untold = *ledger.gap(Teller::Reader);
+        untold.lost.count += ledger.held();
         Report {
             accepted: ledger.accepted(),
             delivered: ledger.delivered(),
             dropped: ledger.dropped_total(),
             lost: ledger.lost_total() - stopped,
             unsent: stopped + ledger.held(),
-            untold: *ledger.gap(Teller::Reader),
+            untold,
         }
     }
 }

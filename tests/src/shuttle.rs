@@ -7,6 +7,8 @@ use nix::sys::signal::Signal;
 
 use crate::binary::command;
 use crate::process::Process;
+use crate::server::LedgerSeen;
+use crate::wait::wait_for;
 
 /// What to start a shuttle with.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +103,25 @@ impl Shuttle {
         self.process.stderr.get()
     }
 
+    /// Its newest counts, of which it prints some with `--stats-interval` or `--verbose`.
+    ///
+    /// # Panics
+    /// When they do not balance.
+    #[track_caller]
+    pub fn ledger(&self) -> Option<LedgerSeen> {
+        let stderr = self.stderr();
+        stderr.iter().rev().find_map(|line| line.strip_prefix("log-shuttle: stats ")).map(parse_stats)
+    }
+
+    /// Waits until it has read exactly `lines` lines in all; it prints that with `--stats-interval`.
+    ///
+    /// # Panics
+    /// When that does not come, or as [`Shuttle::ledger`] does.
+    #[track_caller]
+    pub fn wait_accepted(&self, lines: u64) -> LedgerSeen {
+        wait_for(&format!("{lines} lines read"), || self.ledger().filter(|ledger| ledger.accepted == lines))
+    }
+
     /// Sends it a signal.
     ///
     /// # Panics
@@ -127,4 +148,28 @@ impl Shuttle {
         self.close_stdin();
         self.wait()
     }
+}
+
+/// Reads `accepted=5 … dropped=2 dropped.full=2 …`.
+#[track_caller]
+fn parse_stats(text: &str) -> LedgerSeen {
+    let words = || text.split(' ').filter_map(|word| word.split_once('='));
+    let number = |value: &str| -> u64 { value.parse().unwrap_or_else(|_| panic!("no number in {text:?}")) };
+    let sum = |name: &str| words().find(|(key, _)| *key == name).map_or(0, |(_, value)| number(value));
+    let reasons = |prefix: &str| {
+        let reasons =
+            words().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), number(value))));
+        reasons.collect()
+    };
+    let ledger = LedgerSeen {
+        accepted: sum("accepted"),
+        generated: 0,
+        delivered: sum("delivered"),
+        dropped: reasons("dropped."),
+        lost: reasons("lost."),
+        held: sum("held"),
+    };
+    assert_eq!(ledger.gone(), sum("dropped") + sum("lost"), "the reasons do not add up: {text}");
+    assert_eq!(ledger.accepted, ledger.delivered + ledger.gone() + ledger.held, "does not balance: {text}");
+    ledger
 }

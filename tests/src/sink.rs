@@ -76,6 +76,11 @@ impl Sink {
         Sink::of(Form::Routed, Some(Identity::new()))
     }
 
+    /// As [`Sink::https`], for what [`Sink::strict`] receives.
+    pub fn strict_https() -> Sink {
+        Sink::of(Form::Strict, Some(Identity::new()))
+    }
+
     fn of(form: Form, identity: Option<Identity>) -> Sink {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -106,9 +111,9 @@ impl Sink {
         &self.shared.identity.as_ref().expect("a sink made by Sink::https").pem
     }
 
-    /// `http://token:TOKEN@127.0.0.1:PORT/logs`, for a shuttle.
+    /// `http://token:TOKEN@127.0.0.1:PORT/logs`, for a shuttle; with `https` if it speaks TLS.
     pub fn logs_url(&self, token: &str) -> String {
-        format!("http://token:{token}@{}/logs", self.address)
+        self.url("logs").replace("://", &format!("://token:{token}@"))
     }
 
     // === what it answers ===

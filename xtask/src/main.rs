@@ -1,6 +1,7 @@
 //! What a developer runs: `cargo xtask test` does all set-up and runs every test, `cargo xtask lint` holds the
-//! house rules. `.ci/run` is the two together.
+//! house rules; `.ci/run` is the two together. `cargo xtask bench` measures.
 
+mod bench;
 mod count;
 mod lint;
 mod needs;
@@ -19,12 +20,19 @@ enum Task {
     Test,
     /// Check formatting, clippy and documentation; warnings are errors.
     Lint,
+    /// Build release and measure it against its peers; writes BENCHMARKS.md. `-- --help` shows the options.
+    Bench {
+        /// For the bench.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Task::parse() {
         Task::Test => test::run(),
         Task::Lint => lint::run(),
+        Task::Bench { args } => bench::run(&args),
     }
 }
 

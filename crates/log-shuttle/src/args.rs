@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgAction::Set;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::{argv, duration};
@@ -265,8 +265,19 @@ impl Args {
         let mut command = command();
         let argv = argv::normalise(&command, argv)
             .map_err(|misplaced| command.error(ErrorKind::UnknownArgument, misplaced))?;
-        command.try_get_matches_from_mut(argv).and_then(|matches| Args::from_arg_matches(&matches))
+        let matches = command.try_get_matches_from_mut(argv).map_err(without_url)?;
+        Args::from_arg_matches(&matches)
     }
+}
+
+/// Hides a value that may be a URL with a password, as when `--ring --logs-url=URL` lacks a number.
+fn without_url(mut error: clap::Error) -> clap::Error {
+    let value = error.get(ContextKind::InvalidValue);
+    if matches!(value, Some(ContextValue::String(value)) if argv::may_be_url(value)) {
+        let hidden = ContextValue::String("(not shown, it may hold a secret)".to_owned());
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    error
 }
 
 #[cfg(test)]

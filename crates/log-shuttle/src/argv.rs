@@ -52,7 +52,7 @@ pub(crate) fn normalise(
                 break;
             }
             (None, false) if text == "run" => run = Some(Vec::new()),
-            (None, false) if text.contains("://") || text.contains('@') => return Err(Misplaced::Url),
+            (None, false) if may_be_url(text) => return Err(Misplaced::Url),
             (None, false) => return Err(Misplaced::Word(text.escape_debug().to_string())),
             (None, true) if text == "--" => {}
             (_, true) => {
@@ -61,6 +61,9 @@ pub(crate) fn normalise(
                     Some((name, value)) => (name, Some(value.to_owned())),
                     None => (bare, None),
                 };
+                if may_be_url(name) {
+                    return Err(Misplaced::Url);
+                }
                 let value = match (find(name), value) {
                     // Only the name: the value of a misspelt --logs-url would be printed.
                     (None, _) => None,
@@ -90,6 +93,11 @@ pub(crate) fn normalise(
         }
     }
     Ok(flags)
+}
+
+/// Whether a text may hold a URL's password.
+pub(crate) fn may_be_url(text: &str) -> bool {
+    text.contains("://") || text.contains('@')
 }
 
 fn has_name(arg: &Arg, name: &str) -> bool {

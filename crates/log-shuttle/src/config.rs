@@ -49,6 +49,8 @@ pub(crate) enum ConfigError {
     Url { origin: &'static str, source: EndpointError },
     #[error("the destination in {origin} is Amazon's {service}; this program posts to log routers only")]
     Amazon { origin: &'static str, service: &'static str },
+    #[error("{flag} takes the path of a file, not a URL")]
+    FileUrl { flag: &'static str },
     #[error("cannot read {flag}={}", path.display())]
     File { flag: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{flag}={} is empty", path.display())]
@@ -236,6 +238,9 @@ fn secret_file(
     path: &Path,
     environment: &dyn Environment,
 ) -> Result<String, ConfigError> {
+    if path.to_str().is_some_and(|path| path.contains("://")) {
+        return Err(ConfigError::FileUrl { flag });
+    }
     let file = |source| ConfigError::File { flag, path: path.to_owned(), source };
     let text = environment.file(path).map_err(file)?.trim().to_owned();
     if text.is_empty() { Err(ConfigError::EmptyFile { flag, path: path.to_owned() }) } else { Ok(text) }

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use logplex_core::child::{Command, exit_code_of};
-use logplex_core::shuttle::{Guard, Report, Shuttle};
+use logplex_core::shuttle::{Guard, Shuttle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 
 use crate::config::Config;
 use crate::source::Source;
 use crate::{Exit, say};
+
+/// How long a reader that had to wait may take to end once it need not wait any more.
+const LAST_READ: Duration = Duration::from_millis(500);
 
 /// Does all that `config` says.
 pub(crate) fn run(config: Config, stdin: OwnedFd) -> anyhow::Result<ExitCode> {
@@ -30,14 +33,19 @@ pub(crate) fn run(config: Config, stdin: OwnedFd) -> anyhow::Result<ExitCode> {
 async fn ship(config: Config, stdin: OwnedFd) -> anyhow::Result<ExitCode> {
     let guard = config.builder.clone().start()?;
     let shuttle = guard.shuttle().clone();
-    let outcome = {
+    let mut outcome = {
         let stats = print_stats(&shuttle, config.stats_interval, &config.stats_source);
         tokio::select! {
             outcome = read(&config, &shuttle, stdin) => outcome?,
             never = stats => match never {},
         }
     };
-    let report = stop(guard, &shuttle, outcome.deadline).await?;
+    stop(guard, &mut outcome).await?;
+    if let Some(reader) = outcome.reader {
+        // The queue is closed and refuses what it waited to add: then that is counted too.
+        timeout(LAST_READ, reader.done).await.ok();
+    }
+    let report = shuttle.report();
     if config.stats_interval.is_some() || config.verbose {
         say::stats(&shuttle.stats(), &config.stats_source);
     }
@@ -56,6 +64,10 @@ struct Outcome {
     code: ExitCode,
     /// When shipping is to end.
     deadline: Instant,
+    /// The reader of stdin if it has not ended: it waits for room in the queue or for who reads stdout.
+    reader: Option<Source>,
+    /// Listened to from before the first, so that a second that follows it closely is not missed.
+    signals: Signals,
 }
 
 async fn read(config: &Config, shuttle: &Shuttle, stdin: OwnedFd) -> anyhow::Result<Outcome> {
@@ -79,41 +91,42 @@ async fn run_command(command: &[OsString], config: &Config, shuttle: &Shuttle) -
             ExitCode::from(exit_code_of(&error))
         }
     };
-    Ok(Outcome { code, deadline: Instant::now() + config.grace })
+    // Those that came so far were the command's.
+    Ok(Outcome { code, deadline: Instant::now() + config.grace, reader: None, signals: Signals::new()? })
 }
 
 async fn read_stdin(config: &Config, shuttle: &Shuttle, stdin: OwnedFd) -> anyhow::Result<Outcome> {
     let mut signals = Signals::new()?;
     let mut source = Source::start(stdin, shuttle.feeder(config.format), config.tee)?;
     let (read, deadline) = tokio::select! {
-        read = &mut source.done => (read.ok(), Instant::now() + config.grace),
+        read = &mut source.done => (Some(read), Instant::now() + config.grace),
         () = signals.any() => {
             let deadline = Instant::now() + config.grace;
             source.stop();
-            let read = timeout_at(deadline, &mut source.done).await;
-            (read.ok().and_then(Result::ok), deadline)
+            tokio::select! {
+                read = timeout_at(deadline, &mut source.done) => (read.ok(), deadline),
+                () = signals.any() => (None, Instant::now()),
+            }
         }
     };
+    let reader = if read.is_none() { Some(source) } else { None };
     let code = match read {
-        Some(Ok(())) => Exit::Done,
-        Some(Err(error)) => {
+        Some(Ok(Err(error))) => {
             say::error(&error);
             Exit::Failed
         }
-        // The thread waits for room in the queue or for who reads stdout; the time is over.
-        None => Exit::Done,
+        _ => Exit::Done,
     };
-    Ok(Outcome { code: code.into(), deadline })
+    Ok(Outcome { code: code.into(), deadline, reader, signals })
 }
 
 /// Ships the rest. A second signal ends it at once.
-async fn stop(guard: Guard, shuttle: &Shuttle, deadline: Instant) -> anyhow::Result<Report> {
-    let mut signals = Signals::new()?;
-    let grace = deadline.saturating_duration_since(Instant::now());
+async fn stop(guard: Guard, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let grace = outcome.deadline.saturating_duration_since(Instant::now());
     let report = tokio::task::spawn_blocking(move || guard.shutdown(grace));
     tokio::select! {
-        report = report => report.context("the shuttle failed"),
-        () = signals.any() => Ok(shuttle.report()),
+        report = report => report.map(drop).context("the shuttle failed"),
+        () = outcome.signals.any() => Ok(()),
     }
 }
 

@@ -29,6 +29,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs until the command ends, or without one until a signal.
 pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
+    // Ahead of the store and of the lines to copy: who sees them may end it at once, and the store has to go.
+    let stop = if args.command.is_empty() { stop_on_signals()? } else { CancellationToken::new() };
     let store = tempfile::tempdir().context("cannot make a directory for the store")?;
     let server = Server::start(Config {
         listen: args.listen,
@@ -49,10 +51,9 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     introduce(&base, &logs_url, token, &key);
 
     if args.command.is_empty() {
-        server.run(stop_on_signals()?).await?;
+        server.run(stop).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let stop = CancellationToken::new();
     let session = async {
         let code = run_command(&args, &base, &logs_url, key, &stop).await;
         stop.cancel();

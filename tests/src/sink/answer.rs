@@ -11,6 +11,8 @@ pub enum Answer {
     Hang,
     /// By a reset (RST) once the request is read.
     Reset,
+    /// Taken as with this status, but a reset loses the answer: the sender cannot know.
+    Lose(u16),
     /// By closing the connection before the request is read.
     CloseBeforeRead,
 }

@@ -64,8 +64,11 @@ fn serve_one(shared: &Shared, connection: u64, reader: &mut BufReader<&Stream>) 
             }
             !close
         }
-        Answer::Reset => {
-            shared.state().requests[number].outcome = Outcome::Unanswered;
+        Answer::Reset | Answer::Lose(_) => {
+            shared.state().requests[number].outcome = match answer {
+                Answer::Lose(status) => Outcome::Answered(status),
+                _ => Outcome::Unanswered,
+            };
             let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
             setsockopt(&*stream.tcp, sockopt::Linger, &linger).ok();
             false

@@ -1,0 +1,59 @@
+//! The rows of the table: which subjects under which load, alternating.
+
+use crate::report::{Row, write_report};
+use crate::run::Subject;
+
+/// Runs the rows and writes the table.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Only rows whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// How many times each subject is measured, in turns.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Seconds a measurement.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Print the table and leave the file as it is.
+    #[arg(long)]
+    dry: bool,
+}
+
+const PROXY: Subject = Subject::Proxy;
+const LOGPLEX: Subject = Subject::Logplex { drains: 1 };
+const LOGPLEX_10: Subject = Subject::Logplex { drains: 10 };
+const RSYSLOG: Subject = Subject::Rsyslog;
+
+/// Name, subjects (the first is what the others are compared with), arguments of the load.
+const ROWS: &[(&str, &[Subject], &[&str])] = &[
+    ("full speed, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &[]),
+    ("500k msg/s, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &["--rate", "500000"]),
+    ("50k msg/s, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &["--rate", "50000"]),
+    ("single-message requests, full speed", &[PROXY, LOGPLEX], &["--batch", "1"]),
+    ("fan-out, 50k msg/s", &[PROXY, LOGPLEX, LOGPLEX_10], &["--rate", "50000"]),
+];
+
+impl Run {
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let seconds = self.seconds.to_string();
+        let mut rows = Vec::new();
+        for (name, subjects, load) in ROWS.iter().filter(|row| row.0.contains(&self.only)) {
+            let mut row = Row::new(name, subjects);
+            let load = [load, &["--seconds", &seconds][..]].concat();
+            for run in 1..=self.runs {
+                for (at, subject) in subjects.iter().enumerate() {
+                    let measure = subject.measure(&load)?;
+                    eprintln!("{name} · run {run} · {} · {measure:.2?}", subject.name());
+                    row.add(at, measure);
+                }
+            }
+            println!("{}", row.table());
+            rows.push(row);
+        }
+        if !self.dry {
+            write_report(&rows, self.runs, self.seconds)?;
+        }
+        Ok(())
+    }
+}

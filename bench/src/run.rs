@@ -1,0 +1,176 @@
+//! One measurement: a load, a program under test, sinks; started, run until traffic rests, and read off.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use logplex_tests::Server;
+use tempfile::TempDir;
+
+use crate::load::Sent;
+use crate::program::{Program, cpu_seconds, peak_rss};
+use crate::sink::Received;
+
+/// What stands between load and sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The unread-body proxy.
+    Proxy,
+    /// `logplex serve` with so many drains.
+    Logplex { drains: u32 },
+    /// `rsyslogd`, octet-counted TCP in and out.
+    Rsyslog,
+}
+
+/// What one measurement gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measure {
+    /// Messages received by one sink a second.
+    pub(crate) rate: f64,
+    /// CPU-seconds of the subject a million messages that one sink received.
+    pub(crate) cpu: f64,
+    pub(crate) rss: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    /// Percent of the messages sent that were dropped, and told.
+    pub(crate) dropped: f64,
+}
+
+/// How long traffic may take to come to rest after the load has ended.
+const REST: Duration = Duration::from_secs(60);
+
+impl Subject {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Subject::Proxy => "unread-body proxy".to_owned(),
+            Subject::Logplex { drains: 1 } => "logplex".to_owned(),
+            Subject::Logplex { drains } => format!("logplex, {drains} drains"),
+            Subject::Rsyslog => "rsyslog, TCP to TCP".to_owned(),
+        }
+    }
+
+    /// Sends a load of these arguments through the subject.
+    pub(crate) fn measure(self, load: &[&str]) -> anyhow::Result<Measure> {
+        let tcp = self == Subject::Rsyslog;
+        let sink_args: &[&str] = if tcp { &["sink", "--tcp"] } else { &["sink"] };
+        let drains = if let Subject::Logplex { drains } = self { drains } else { 1 };
+        let mut sinks = Vec::new();
+        let mut addresses = Vec::new();
+        for _ in 0..drains {
+            let mut sink = Program::part(sink_args, &[])?;
+            addresses.push(sink.address()?);
+            sinks.push(sink);
+        }
+        let running = Running::start(self, &addresses)?;
+        let before = cpu_seconds(running.id)?;
+        let to = running.address.to_string();
+        let mut args = vec!["load", to.as_str()];
+        args.extend(tcp.then_some("--tcp"));
+        args.extend(load);
+        let sent: Sent = Program::part(&args, &[("BENCH_TOKEN", &running.token)])?.report()?;
+        let mut received = Vec::new();
+        for sink in &mut sinks {
+            received.push(settled(sink, sent.messages)?);
+        }
+        let first = received[0];
+        Ok(Measure {
+            rate: first.messages as f64 / first.seconds,
+            cpu: (cpu_seconds(running.id)? - before) * 1e6 / first.messages as f64,
+            rss: peak_rss(running.id)?,
+            p50_us: first.p50_us.into(),
+            p99_us: first.p99_us.into(),
+            dropped: first.told as f64 * 100.0 / sent.messages as f64,
+        })
+    }
+}
+
+/// Waits until all that was sent was received or told.
+fn settled(sink: &mut Program, sent: u64) -> anyhow::Result<Received> {
+    let until = Instant::now() + REST;
+    loop {
+        let received: Received = sink.ask()?;
+        let sum = received.messages + received.told;
+        if sum == sent {
+            return Ok(received);
+        }
+        ensure!(sum < sent && Instant::now() < until, "{sent} sent, but {received:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A running subject.
+struct Running {
+    id: u32,
+    address: SocketAddr,
+    token: String,
+    _server: Option<Server>,
+    _program: Option<Program>,
+    _folder: Option<TempDir>,
+}
+
+impl Running {
+    fn start(subject: Subject, sinks: &[SocketAddr]) -> anyhow::Result<Running> {
+        match subject {
+            Subject::Proxy => {
+                let mut program = Program::part(&["proxy", &sinks[0].to_string()], &[])?;
+                let address = program.address()?;
+                let id = program.id();
+                let token = String::new();
+                Ok(Running { id, address, token, _server: None, _program: Some(program), _folder: None })
+            }
+            Subject::Logplex { .. } => {
+                let server = Server::start();
+                let token = server.create_app("bench");
+                for sink in sinks {
+                    server.add_drain("bench", &format!("http://{sink}/"));
+                }
+                let (id, address) = (server.id(), server.address());
+                Ok(Running { id, address, token, _server: Some(server), _program: None, _folder: None })
+            }
+            Subject::Rsyslog => {
+                let folder = TempDir::new()?;
+                let address = free_address()?;
+                let program = Program::start(&mut rsyslogd(folder.path(), address, sinks[0])?)?;
+                let until = Instant::now() + REST;
+                while std::net::TcpStream::connect(address).is_err() {
+                    ensure!(Instant::now() < until, "rsyslogd does not listen on {address}");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                let id = program.id();
+                let token = String::new();
+                Ok(Running {
+                    id,
+                    address,
+                    token,
+                    _server: None,
+                    _program: Some(program),
+                    _folder: Some(folder),
+                })
+            }
+        }
+    }
+}
+
+/// rsyslog cannot say which port it took, so it gets one that was free a moment ago.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn rsyslogd(folder: &Path, listen: SocketAddr, to: SocketAddr) -> anyhow::Result<Command> {
+    let config = format!(
+        "module(load=\"imptcp\" threads=\"2\")\n\
+         main_queue(queue.size=\"100000\" queue.dequeueBatchSize=\"1024\")\n\
+         input(type=\"imptcp\" address=\"127.0.0.1\" port=\"{}\" supportOctetCountedFraming=\"on\")\n\
+         action(type=\"omfwd\" target=\"127.0.0.1\" port=\"{}\" protocol=\"tcp\" \
+         TCP_Framing=\"octet-counted\" template=\"RSYSLOG_SyslogProtocol23Format\")\n",
+        listen.port(),
+        to.port()
+    );
+    let file = folder.join("rsyslog.conf");
+    std::fs::write(&file, config).context("rsyslog's configuration")?;
+    let mut command = Command::new("rsyslogd");
+    command.arg("-n").arg("-f").arg(&file).arg("-i").arg(folder.join("pid"));
+    Ok(command)
+}

@@ -111,7 +111,7 @@ pub(crate) struct TailArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {
-    /// TIME SOURCE[PROCID]: MSG
+    /// `TIME SOURCE[PROCID]: MSG`
     Text,
     /// One JSON object a line
     Json,

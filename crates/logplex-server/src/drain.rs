@@ -100,7 +100,7 @@ impl Drain {
     pub(crate) fn start(self: &Arc<Drain>) {
         if !self.working.swap(true, Ordering::SeqCst) {
             let drain = self.clone();
-            self.context.tasks.spawn("drain", |_stopped_by_deadline| drain.work());
+            self.context.tasks.spawn(|_stopped_by_deadline| drain.work());
         }
     }
 

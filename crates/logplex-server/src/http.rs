@@ -45,31 +45,37 @@ pub(crate) struct App {
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/logs", post(ingest::post_logs))
-        .route("/v3/healthcheck", get(operations::live))
-        .route(
-            "/v3/channels/{channel}",
-            put(management::put_channel)
-                .get(management::get_channel)
-                .delete(management::delete_channel)
-                .head(method_not_allowed),
-        )
-        .route("/v3/channels/{channel}/tokens", post(management::post_token))
-        .route("/v3/channels/{channel}/drains", post(management::post_drain))
-        .route(
-            "/v3/channels/{channel}/drains/{drain}",
-            put(management::put_drain).delete(management::delete_drain),
-        )
-        .route("/v3/channels/{channel}/logs", get(management::get_logs).head(method_not_allowed))
-        .route("/v3/channels/{channel}/stats", get(management::get_stats).head(method_not_allowed))
-        .route("/v3/sessions", post(sessions::post_session))
+        .nest("/v3", management_router())
         .route("/sessions/{session}", get(sessions::stream))
         .route("/livez", get(operations::live))
         .route("/healthcheck", get(operations::live))
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))
         .fallback(not_found)
-        .layer(axum::middleware::from_fn(request_id))
         .with_state(app)
+}
+
+fn management_router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/healthcheck", get(operations::live))
+        .route(
+            "/channels/{channel}",
+            put(management::put_channel)
+                .get(management::get_channel)
+                .delete(management::delete_channel)
+                .head(method_not_allowed),
+        )
+        .route("/channels/{channel}/tokens", post(management::post_token))
+        .route("/channels/{channel}/drains", post(management::post_drain))
+        .route(
+            "/channels/{channel}/drains/{drain}",
+            put(management::put_drain).delete(management::delete_drain),
+        )
+        .route("/channels/{channel}/logs", get(management::get_logs).head(method_not_allowed))
+        .route("/channels/{channel}/stats", get(management::get_stats).head(method_not_allowed))
+        .route("/sessions", post(sessions::post_session))
+        .fallback(not_found)
+        .layer(axum::middleware::from_fn(request_id))
 }
 
 async fn not_found() -> Response {
@@ -86,7 +92,7 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response {
 
 /// Management answers carry a `request-id` unless the client named its request itself.
 async fn request_id(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
-    let wanted = request.uri().path().starts_with("/v3/") && !request.headers().contains_key("request-id");
+    let wanted = !request.headers().contains_key("request-id");
     let mut response = next.run(request).await;
     if wanted && let Ok(id) = uuid::Uuid::new_v4().to_string().parse() {
         response.headers_mut().insert("request-id", id);

@@ -95,7 +95,7 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let told = stop.clone();
-    tasks::Tasks::default().spawn("signals", |_| async move {
+    tasks::Tasks::default().spawn(|_| async move {
         for _ in 0..2 {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -101,7 +101,7 @@ impl Server {
     /// rings, tails, the last checkpoint.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let app = self.app.clone();
-        self.housekeeping.spawn("housekeeping", |cancelled| housekeep(app, cancelled));
+        self.housekeeping.spawn(|cancelled| housekeep(app, cancelled));
         let router = router(self.app.clone());
         accept(self.listener, router, &self.connections, &stop).await;
 
@@ -155,7 +155,7 @@ async fn accept(listener: TcpListener, router: Router, connections: &Tasks, stop
             Ok((stream, _peer)) => {
                 pause = Duration::ZERO;
                 let router = router.clone();
-                connections.spawn("connection", |cancelled| async move {
+                connections.spawn(|cancelled| async move {
                     serve_connection(stream, router, cancelled).await;
                     drop(place);
                 });

@@ -1,4 +1,4 @@
-//! Every task of the server: named, cancelled and waited for.
+//! Every task of the server: cancelled and waited for.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{Instrument, info_span};
 
 /// Owns the tasks of one stage; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -17,13 +16,11 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// Spawns a task that watches its token and ends soon after it is cancelled.
-    pub(crate) fn spawn<F>(&self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    pub(crate) fn spawn<F>(&self, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let task = task(self.cancel.child_token());
-        // No parent: what a request starts outlives it, and must not be logged as a part of it.
-        self.tracker.spawn(task.instrument(info_span!(parent: None, "task", name)));
+        self.tracker.spawn(task(self.cancel.child_token()));
     }
 
     /// What a future that someone else spawned must hold to be waited for, and the token it must watch.

@@ -239,17 +239,38 @@ fn a_head_may_be_as_long_as_its_offsets_reach() {
 }
 
 #[test]
-fn a_field_ends_at_the_first_byte_that_is_not_printable_wherever_it_stands() {
-    for byte in 0..=255u8 {
-        for at in 0..20 {
-            // What follows must not matter, least of all bytes that borrow or carry.
-            for after in [b'x', 0, b' ', b'!', b'~', 0x7f, 0x80, 0xff] {
-                let mut bytes = [after; 20];
-                bytes[..at].fill(b'~');
-                bytes[at] = byte;
-                let expected = bytes.iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(bytes.len());
-                assert_eq!(printable_len(&bytes), expected, "{bytes:?}");
+fn gaps_are_found_wherever_they_stand() {
+    for length in [1, 7, 8, 20, 63, 64, 65, 130] {
+        for byte in 0..=255u8 {
+            for at in [0, 1, 6, 7, 8, 19, 62, 63, 64, 128].into_iter().filter(|&at| at < length) {
+                // What stands around must not matter, least of all bytes that could borrow or carry.
+                for around in [b'x', 0, b' ', b'!', b'~', 0x7f, 0x80, 0xff] {
+                    let mut bytes = vec![around; length];
+                    bytes[at] = byte;
+                    let mut gaps = Gaps { frame: &bytes, base: 0, found: unprintable(&bytes) };
+                    let found: Vec<usize> =
+                        std::iter::repeat_with(|| gaps.next()).take_while(|&at| at < length).collect();
+                    let expected: Vec<usize> =
+                        (0..length).filter(|&at| !bytes[at].is_ascii_graphic()).collect();
+                    assert_eq!(found, expected, "{bytes:?}");
+                }
             }
+        }
+    }
+}
+
+#[test]
+fn each_byte_of_a_time_is_looked_at() {
+    let time = *b"2026-11-21T19:38:57";
+    for at in 0..time.len() {
+        for byte in 0..=255u8 {
+            let mut other = time;
+            other[at] = byte;
+            let right = if time[at].is_ascii_digit() { byte.is_ascii_digit() } else { byte == time[at] };
+            let shaped = has_shape(&other, 0, b"0000-00-")
+                && has_shape(&other, 8, b"00T00:00")
+                && has_shape(&other, 11, b"00:00:00");
+            assert_eq!(shaped, right, "{byte} at {at}");
         }
     }
 }

@@ -46,7 +46,9 @@ pub struct Request {
 impl Request {
     /// A request with a new frame id and no further headers.
     pub fn new(body: Vec<Bytes>, messages: u32) -> Request {
-        Request { body, messages, frame_id: Uuid::new_v4(), headers: HeaderMap::new() }
+        // An id need not be a secret, so it need not come from the operating system.
+        let frame_id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
+        Request { body, messages, frame_id, headers: HeaderMap::new() }
     }
 
     /// The length of the body in bytes.

@@ -95,6 +95,8 @@ impl Batch {
         let mut input = WholeInput { rest: &body, limit: origin.limit };
         // Set once a foreign frame was rewritten; until then entries point into the body itself.
         let mut rewritten: Option<Vec<u8>> = None;
+        // The head before this one, and the frame it is of.
+        let mut last: Option<(&[u8], Head)> = None;
         loop {
             let offset = body.len() - input.rest.len();
             let frame = match input.next() {
@@ -106,7 +108,12 @@ impl Batch {
             };
             builder.check_room(offset)?;
             let end = body.len() - input.rest.len();
-            match (Head::parse(frame, origin.form), &mut rewritten) {
+            let head = match last {
+                Some((other, head)) if head.fits(other, frame) => Some(head),
+                _ => Head::parse(frame, origin.form),
+            };
+            last = head.map(|head| (frame, head));
+            match (head, &mut rewritten) {
                 (Some(head), None) => builder.index(end - frame.len()..end, frame, head),
                 (Some(head), Some(out)) => builder.append(out, frame, head),
                 (None, out) => {

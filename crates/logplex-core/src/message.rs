@@ -80,7 +80,7 @@ pub enum Form {
 
 /// Where the fields of a strict message lie in its frame. Fields are one space apart, so each start tells
 /// where the field before it ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) pri: u8,
     time: u16,
@@ -97,24 +97,20 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn parse(frame: &[u8], form: Form) -> Option<Head> {
         let (pri, time) = pri_and_version(frame)?;
-        let mut gaps = Gaps::after(frame, time - 1);
-        let mut next_field = |start| {
-            let end = gaps.next();
-            (end > start && frame.get(end) == Some(&b' ')).then_some(end + 1)
-        };
-        let host = next_field(time)?;
+        let host = next_field(frame, time)?;
         if !is_timestamp(&frame[time..host - 1]) {
             return None;
         }
-        let app = next_field(host)?;
-        let procid = next_field(app)?;
-        let msgid = next_field(procid)?;
-        let msgid_end = gaps.next();
-        let structured_data = match frame.get(msgid_end) {
-            Some(b' ') if msgid_end > msgid => msgid_end + 1,
-            // A frame may end with MSGID: the drain form of an empty text whose last space was trimmed.
-            None if msgid_end > msgid => frame.len(),
-            _ => return None,
+        let app = next_field(frame, host)?;
+        let procid = next_field(frame, app)?;
+        let msgid = next_field(frame, procid)?;
+        // A frame may end with MSGID: the drain form of an empty text whose last space was trimmed.
+        let structured_data = match next_field(frame, msgid) {
+            Some(start) => start,
+            None if msgid < frame.len() && msgid + printable_len(&frame[msgid..]) == frame.len() => {
+                frame.len()
+            }
+            None => return None,
         };
         let drain_like = &frame[host..app - 1] == b"host" && frame.get(msgid..msgid + 2) == Some(b"- ");
         let rest = &frame[structured_data.min(frame.len())..];
@@ -136,6 +132,22 @@ impl Head {
             structured_data_end: structured_data_end as u32,
             text: text as u32,
         })
+    }
+
+    /// Whether `frame` has the very head of `other`, which this was read from, but for the time's value: as the
+    /// lines of one process have, one after the other. Then this is its head too.
+    pub(crate) fn fits(&self, other: &[u8], frame: &[u8]) -> bool {
+        let (time, time_end, text) = (self.time as usize, self.host as usize - 1, self.text as usize);
+        // A text that may look like structured data, or a head without one, has to be read.
+        let structured = match frame.get(self.structured_data as usize - 1..) {
+            Some([b' ', b'-' | b'[', ..]) => self.structured_data_end as usize + 1 == text,
+            Some([b' ', _, ..]) => self.structured_data as usize == text,
+            _ => return false,
+        };
+        structured
+            && frame.get(..time) == other.get(..time)
+            && frame.get(time_end..text) == other.get(time_end..text)
+            && is_timestamp(&frame[time..time_end])
     }
 
     /// The text of the frame that this head was read from.
@@ -179,62 +191,25 @@ pub(crate) fn as_text(field: &[u8]) -> &str {
     std::str::from_utf8(field).unwrap_or("-")
 }
 
-/// A number in each byte of a word.
-const fn in_each_byte(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
+/// One in each byte of a word.
+const EACH: u64 = u64::from_le_bytes([1; 8]);
 
-/// Where a frame has bytes that no field may have, in order; 64 bytes are looked at together.
-struct Gaps<'a> {
-    frame: &'a [u8],
-    /// Where the 64 bytes begin.
-    base: usize,
-    /// A bit for each of them.
-    found: u64,
-}
-
-impl<'a> Gaps<'a> {
-    /// Those after the first one, which is at `first`, below 64.
-    fn after(frame: &'a [u8], first: usize) -> Gaps<'a> {
-        Gaps { frame, base: 0, found: unprintable(frame) & (!1 << first) }
-    }
-
-    /// The next one; the frame's length if there is none.
-    fn next(&mut self) -> usize {
-        while self.found == 0 {
-            self.base += 64;
-            if self.base >= self.frame.len() {
-                return self.frame.len();
-            }
-            self.found = unprintable(&self.frame[self.base..]);
-        }
-        let at = self.base + self.found.trailing_zeros() as usize;
-        self.found &= self.found - 1;
-        at.min(self.frame.len())
-    }
-}
-
-/// A bit for each of the first 64 bytes that is below `!` or above `~`, or is not there.
-fn unprintable(bytes: &[u8]) -> u64 {
-    const HIGH: u64 = in_each_byte(0x80);
-    let mut padded = [0; 64];
-    let block = bytes.first_chunk().unwrap_or_else(|| {
-        padded[..bytes.len()].copy_from_slice(bytes);
-        &padded
-    });
-    let mut found = 0;
-    for (at, word) in block.as_chunks().0.iter().enumerate() {
+/// How many printable bytes `bytes` begins with, found eight at a time.
+fn printable_len(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(word) = bytes[len..].first_chunk() {
         let word = u64::from_le_bytes(*word);
-        // No sum of seven bits and these passes eight, so each byte is judged alone, by its high bit.
-        let low = word & !HIGH;
-        let below = !(low + in_each_byte(0x80 - b'!'));
-        let above = low + in_each_byte(0x80 - b'~' - 1);
-        let high_bits = (below | above | word) & HIGH;
-        // The product gathers the eight high bits in its top byte.
-        let gathered = (high_bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        found |= gathered << (8 * at);
+        // The high bit of each byte below `!` or above `~`. What one byte borrows or carries spoils only
+        // those after it, and the first is what counts.
+        let below = word.wrapping_sub(EACH * u64::from(b'!')) & !word;
+        let above = word.wrapping_add(EACH * u64::from(0x7f - b'~')) | word;
+        let found = (below | above) & (EACH * 0x80);
+        if found != 0 {
+            return len + found.trailing_zeros() as usize / 8;
+        }
+        len += size_of::<u64>();
     }
-    found
+    len + bytes[len..].iter().take_while(|byte| byte.is_ascii_graphic()).count()
 }
 
 /// `<PRI>1 `, PRI 0 to 191 without leading zeros; returns it and where TIMESTAMP starts.
@@ -254,8 +229,7 @@ pub(crate) fn pri_and_version(frame: &[u8]) -> Option<(u8, usize)> {
 
 /// Where the field after the one at `start` begins: one or more printable bytes and one space.
 pub(crate) fn next_field(frame: &[u8], start: usize) -> Option<usize> {
-    let length = frame.get(start..)?.iter().take_while(|byte| byte.is_ascii_graphic()).count();
-    let end = start + length;
+    let end = start + printable_len(frame.get(start..)?);
     (end > start && frame.get(end) == Some(&b' ')).then_some(end + 1)
 }
 
@@ -301,7 +275,7 @@ fn has_shape(time: &[u8; 19], at: usize, shape: &[u8; 8]) -> bool {
     let room = u64::from_le_bytes(shape.map(|byte| if byte == b'0' { 0x7f - 9 } else { 0x7f }));
     let word = time[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
     let rest = word ^ u64::from_le_bytes(*shape);
-    let high = in_each_byte(0x80);
+    let high = EACH * 0x80;
     (((rest & !high) + room) | rest) & high == 0
 }
 

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const HEAD: &str = "2012-07-22T00:06:26+00:00 host erlang console";
@@ -239,21 +241,16 @@ fn a_head_may_be_as_long_as_its_offsets_reach() {
 }
 
 #[test]
-fn gaps_are_found_wherever_they_stand() {
-    for length in [1, 7, 8, 20, 63, 64, 65, 130] {
-        for byte in 0..=255u8 {
-            for at in [0, 1, 6, 7, 8, 19, 62, 63, 64, 128].into_iter().filter(|&at| at < length) {
-                // What stands around must not matter, least of all bytes that could borrow or carry.
-                for around in [b'x', 0, b' ', b'!', b'~', 0x7f, 0x80, 0xff] {
-                    let mut bytes = vec![around; length];
-                    bytes[at] = byte;
-                    let mut gaps = Gaps { frame: &bytes, base: 0, found: unprintable(&bytes) };
-                    let found: Vec<usize> =
-                        std::iter::repeat_with(|| gaps.next()).take_while(|&at| at < length).collect();
-                    let expected: Vec<usize> =
-                        (0..length).filter(|&at| !bytes[at].is_ascii_graphic()).collect();
-                    assert_eq!(found, expected, "{bytes:?}");
-                }
+fn a_field_ends_at_the_first_byte_that_is_not_printable_wherever_it_stands() {
+    for byte in 0..=255u8 {
+        for at in 0..20 {
+            // What follows must not matter, least of all bytes that borrow or carry.
+            for after in [b'x', 0, b' ', b'!', b'~', 0x7f, 0x80, 0xff] {
+                let mut bytes = [after; 20];
+                bytes[..at].fill(b'~');
+                bytes[at] = byte;
+                let expected = bytes.iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(bytes.len());
+                assert_eq!(printable_len(&bytes), expected, "{bytes:?}");
             }
         }
     }
@@ -272,5 +269,54 @@ fn each_byte_of_a_time_is_looked_at() {
                 && has_shape(&other, 11, b"00:00:00");
             assert_eq!(shaped, right, "{byte} at {at}");
         }
+    }
+}
+
+/// Frames that are much alike, whole and cut off.
+fn alike() -> impl Strategy<Value = Vec<u8>> {
+    let one_of = |choices: &'static [&'static str]| prop::sample::select(choices);
+    let time = one_of(&[
+        "2012-07-22T00:06:26Z",
+        "2012-07-22T00:06:27Z",
+        "2012-07-22T00:06 27Z",
+        "2012-07-22T00:06:2xZ",
+    ]);
+    let fields = one_of(&["host app web.1 -", "host app web.2 -", "h app web.1 -", "host app web.1 ID"]);
+    let structured_data =
+        one_of(&["", " ", " - ", " -", " [a] ", " [a b=\"c\"] ", " [a b=\"c\"]", " [a b=\"c"]);
+    let text = one_of(&["", "x", " ", "- x", "[INFO] x", "[a b=\"c\"] x", "-x"]);
+    let frame = (one_of(&["13", "174"]), time, fields, structured_data, text);
+    frame.prop_map(|(pri, time, fields, structured_data, text)| {
+        format!("<{pri}>1 {time} {fields}{structured_data}{text}").into_bytes()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #[test]
+    fn a_head_that_fits_is_what_would_be_read(one in alike(), other in alike(), drain in any::<bool>()) {
+        let form = if drain { Form::Drain } else { Form::Any };
+        if let Some(head) = Head::parse(&one, form)
+            && head.fits(&one, &other)
+        {
+            prop_assert_eq!(Head::parse(&other, form), Some(head));
+        }
+    }
+}
+
+#[test]
+fn the_next_line_of_a_process_has_a_head_that_fits() {
+    let rows = [
+        ("host app web.1 - - one", "host app web.1 - - another", true),
+        ("host app web.1 - one", "host app web.1 - another", true),
+        ("host app web.1 - one", "host app web.1 - [another]", false),
+        ("host app web.1 - - one", "host app web.2 - - one", false),
+        ("host app web.1 - [a b=\"c\"] one", "host app web.1 - [a b=\"c\"] [two]", true),
+    ];
+    for (one, other, fits) in rows {
+        let one = format!("<190>1 2026-01-02T03:04:05.678901+00:00 {one}");
+        let other = format!("<190>1 2026-01-02T03:04:06.000001+00:00 {other}");
+        let head = Head::parse(one.as_bytes(), Form::Any).expect("strict");
+        assert_eq!(head.fits(one.as_bytes(), other.as_bytes()), fits, "{other}");
     }
 }

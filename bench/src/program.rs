@@ -4,11 +4,8 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::de::DeserializeOwned;
-
-/// A tick of `/proc/PID/stat`; Linux has 100 a second on every machine that we know.
-const TICKS: f64 = 100.0;
 
 /// A running process that is killed when dropped.
 #[derive(Debug)]
@@ -68,16 +65,15 @@ impl Drop for Program {
     }
 }
 
-/// CPU-seconds that a process has used so far, user and system.
+/// CPU-seconds that a process's threads have used so far, user and system, to the nanosecond; a thread that has
+/// ended is not among them.
 pub(crate) fn cpu_seconds(id: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name may contain anything; after it come the fields from the third on.
-    let (_, rest) = stat.rsplit_once(')').context("a name in parentheses")?;
-    let field = |at: usize| rest.split_whitespace().nth(at - 3).and_then(|field| field.parse::<f64>().ok());
-    match (field(14), field(15)) {
-        (Some(user), Some(system)) => Ok((user + system) / TICKS),
-        _ => bail!("unreadable: {stat}"),
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        nanoseconds += stat.split_whitespace().next().context("a time")?.parse::<u64>()?;
     }
+    Ok(nanoseconds as f64 / 1e9)
 }
 
 /// The most memory that a process had resident, in MiB.

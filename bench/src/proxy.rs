@@ -24,7 +24,11 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.serve())
+        // As many threads as `logplex serve` takes, which is also what suits this best.
+        let workers = std::thread::available_parallelism()?.get().div_ceil(2);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+        runtime.block_on(self.serve())
     }
 
     async fn serve(&self) -> anyhow::Result<()> {

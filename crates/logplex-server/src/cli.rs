@@ -1,7 +1,7 @@
 //! The command line of `logplex`.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,9 +49,25 @@ pub(crate) struct ServeArgs {
     /// The most messages a second that one channel may bring, after a burst of 1,024; more is answered 429
     #[arg(long, env = "LOGPLEX_CHANNEL_RATE", value_name = "MESSAGES")]
     channel_rate: Option<NonZeroU32>,
+    /// How many threads do the work; half as many as there are cores if absent
+    #[arg(long, env = "LOGPLEX_WORKERS", value_name = "N")]
+    workers: Option<NonZeroUsize>,
     /// How many seconds a stop may take to send what is held
     #[arg(long, env = "LOGPLEX_GRACE", value_name = "SECONDS", default_value_t = 10)]
     grace: u16,
+}
+
+impl Command {
+    /// How many threads the runtime gets. A message costs about a microsecond, so one thread carries far, and
+    /// threads that hand work to each other cost more than they bring; the other cores are for the kernel's
+    /// part of each connection.
+    pub(crate) fn workers(&self) -> usize {
+        let half = || std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        match self {
+            Command::Serve(args) => args.workers.map_or_else(half, NonZeroUsize::get),
+            Command::Tail(_) | Command::Dev(_) => 1,
+        }
+    }
 }
 
 impl TryFrom<ServeArgs> for Config {

@@ -21,7 +21,6 @@ use super::{App, auth};
 use crate::channel::{Producer, Token};
 use crate::mailbox::lock;
 use crate::metrics::Rejection;
-use crate::repeats::{Fingerprint, ID_MAX};
 
 /// The largest body, unpacked.
 pub(super) const BODY_MAX: usize = 8 * 1024 * 1024;
@@ -29,6 +28,9 @@ pub(super) const BODY_MAX: usize = 8 * 1024 * 1024;
 /// A body larger than this needs one of the places for large ones, so that many slow senders together cannot
 /// hold more memory than places × [`BODY_MAX`] + connections × this.
 const BODY_LARGE: usize = 256 * 1024;
+
+/// A packed body that may unpack to much more.
+const GZIP_LARGE: usize = 8 * 1024;
 
 /// How many large bodies may be read at once.
 pub(crate) const LARGE_BODIES: usize = 16;
@@ -79,7 +81,6 @@ async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Body) ->
     let gzip = is_gzip(headers)?;
     let length = number::<usize>(headers, CONTENT_LENGTH.as_str()).flatten();
     let body = read_body(app, body, length.unwrap_or(0)).await?;
-    let body = if gzip { unpack(&body)? } else { body };
     let now = Utc::now();
     let forwarded = headers.contains_key("logplex-drain-token");
     let origin = Origin {
@@ -89,10 +90,28 @@ async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Body) ->
         limit: if forwarded { FrameLimit::FORWARDED } else { FrameLimit::MAX },
         now,
     };
+    let is_large = body.len() > if gzip { GZIP_LARGE } else { BODY_LARGE };
+    let decode = || decode(body, gzip, kind, &origin);
+    // A large body takes milliseconds, in which the other connections of this thread need not wait.
+    let (batch, body_len) = if is_large { tokio::task::block_in_place(decode)? } else { decode()? };
+    check_count(headers, batch.count())?;
+    if let Some(rate) = &app.rate
+        && !rate.admits(&token.channel.id, batch.count(), Instant::now())
+    {
+        let text = format!("over the channel's rate of {} messages a second", rate.per_second());
+        return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, Rejection::OverRate, text));
+    }
+    publish(app, token, headers, batch, body_len, now);
+    Ok(())
+}
+
+/// The batch, and the body's length unpacked.
+fn decode(body: Bytes, gzip: bool, kind: Kind, origin: &Origin) -> Result<(Batch, usize), Refusal> {
+    let body = if gzip { unpack(&body)? } else { body };
     let body_len = body.len();
     let batch = match kind {
-        Kind::Frames => Batch::decode(body, &origin),
-        Kind::Lines => Batch::from_text(&body, PLAIN_PROCID, &origin),
+        Kind::Frames => Batch::decode(body, origin),
+        Kind::Lines => Batch::from_text(&body, PLAIN_PROCID, origin),
     };
     let batch = batch.map_err(|error| match error.source {
         FrameError::TooMany { .. } => {
@@ -103,15 +122,7 @@ async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Body) ->
             Refusal::new(StatusCode::BAD_REQUEST, Rejection::Malformed, text)
         }
     })?;
-    check_count(headers, batch.count())?;
-    if let Some(rate) = &app.rate
-        && !rate.admits(&token.channel.id, batch.count(), Instant::now())
-    {
-        let text = format!("over the channel's rate of {} messages a second", rate.per_second());
-        return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, Rejection::OverRate, text));
-    }
-    publish(app, token, headers, batch, body_len, now);
-    Ok(())
+    Ok((batch, body_len))
 }
 
 /// Hands the batch over, unless it is a repeat. The token's lock is held until then, so that a repeat of a
@@ -126,15 +137,10 @@ fn publish(
 ) {
     let messages = batch.count();
     let id = ["logplex-frame-id", "x-request-id"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    let fingerprint = id.filter(|id| !id.is_empty() && id.len() <= ID_MAX).map(|id| Fingerprint {
-        id: id.into(),
-        body_len,
-        messages,
-    });
     let mut state = lock(&token.state);
-    if let Some(fingerprint) = fingerprint {
+    if let Some(fingerprint) = id.and_then(|id| state.repeats.fingerprint(id, body_len, messages)) {
         let at = Instant::now();
-        if state.repeats.contains(&fingerprint, at) {
+        if state.repeats.contains(fingerprint, at) {
             state.counts.repeated += messages as u64;
             return;
         }

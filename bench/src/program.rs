@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::Context;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use serde::de::DeserializeOwned;
 
 /// A running process that is killed when dropped.
@@ -74,6 +76,13 @@ pub(crate) fn cpu_seconds(id: u32) -> anyhow::Result<f64> {
         nanoseconds += stat.split_whitespace().next().context("a time")?.parse::<u64>()?;
     }
     Ok(nanoseconds as f64 / 1e9)
+}
+
+/// CPU-seconds that all children used which have ended and were waited for.
+pub(crate) fn cpu_of_ended_children() -> anyhow::Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
 /// The most memory that a process had resident, in MiB.

@@ -1,7 +1,7 @@
 //! The rows of the table: which subjects under which load, alternating.
 
 use crate::report::{Row, write_report};
-use crate::run::Subject;
+use crate::run::{Router, Subject};
 
 /// Runs the rows and writes the table.
 #[derive(Debug, clap::Args)]
@@ -20,10 +20,13 @@ pub(crate) struct Run {
     dry: bool,
 }
 
-const PROXY: Subject = Subject::Proxy;
-const LOGPLEX: Subject = Subject::Logplex { drains: 1 };
-const LOGPLEX_10: Subject = Subject::Logplex { drains: 10 };
-const RSYSLOG: Subject = Subject::Rsyslog;
+const PROXY: Subject = Subject::Router(Router::Proxy);
+const LOGPLEX: Subject = Subject::Router(Router::Logplex { drains: 1 });
+/// The most that a channel may have.
+const LOGPLEX_5: Subject = Subject::Router(Router::Logplex { drains: 5 });
+const SHUTTLE_FILE: Subject = Subject::Shuttle { pipe: false };
+const SHUTTLE_PIPE: Subject = Subject::Shuttle { pipe: true };
+const RSYSLOG: Subject = Subject::Router(Router::Rsyslog);
 
 /// Name, subjects (the first is what the others are compared with), arguments of the load.
 const ROWS: &[(&str, &[Subject], &[&str])] = &[
@@ -31,7 +34,8 @@ const ROWS: &[(&str, &[Subject], &[&str])] = &[
     ("500k msg/s, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &["--rate", "500000"]),
     ("50k msg/s, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &["--rate", "50000"]),
     ("single-message requests, full speed", &[PROXY, LOGPLEX], &["--batch", "1"]),
-    ("fan-out, 50k msg/s", &[PROXY, LOGPLEX, LOGPLEX_10], &["--rate", "50000"]),
+    ("fan-out, 50k msg/s", &[PROXY, LOGPLEX, LOGPLEX_5], &["--rate", "50000"]),
+    ("1,000,000 lines of 220 bytes, none dropped", &[SHUTTLE_FILE, SHUTTLE_PIPE], &[]),
 ];
 
 impl Run {

@@ -1,0 +1,42 @@
+//! What a batch costs in allocations on its way from a request to a drain does not depend on how many messages it has.
+
+use allocation_counter::{AllocationInfo, measure};
+use bytes::Bytes;
+use chrono::DateTime;
+use logplex_core::message::Form;
+use logplex_core::{Batch, FrameLimit, Frames, Origin, Part, Policy, Ring, RingLimits};
+
+fn body(messages: usize) -> Bytes {
+    let message = "<190>1 2026-01-02T03:04:05.678901+00:00 host app web.1 - - a line as processes write them";
+    Frames::from_messages(std::iter::repeat_n(message, messages)).wire(0..messages)
+}
+
+/// Decode, ring, take, render: the way of a request's messages through the server.
+fn walk(messages: usize) -> AllocationInfo {
+    let origin = Origin {
+        token_name: "app".into(),
+        token: "t.1".into(),
+        form: Form::Any,
+        limit: FrameLimit::MAX,
+        now: DateTime::UNIX_EPOCH,
+    };
+    let body = body(messages);
+    let mut ring = Ring::new(RingLimits::default());
+    measure(|| {
+        let batch = Batch::decode(body, &origin).expect("well framed");
+        ring.push(Part::whole(batch.into()), origin.now);
+        let taken = ring.take(&Policy { messages: usize::MAX, bytes: usize::MAX });
+        assert_eq!(taken.messages(), messages);
+        let parts = taken.parts().iter();
+        let sent: usize = parts.map(|part| part.chunk().drain_form().wire(part.range()).len()).sum();
+        assert!(sent > messages * 80);
+        ring.deliver(taken.messages());
+    })
+}
+
+#[test]
+fn a_batch_of_1000_costs_as_many_allocations_as_one_of_100() {
+    let (hundred, thousand) = (walk(100), walk(1000));
+    assert!(hundred.count_total > 0, "the counter counts");
+    assert_eq!(thousand.count_total, hundred.count_total);
+}

@@ -94,6 +94,13 @@ pub fn frame(app: &str, text: &str) -> Vec<u8> {
     encode(format!("<190>1 2026-01-02T03:04:05.678901+00:00 host {app} web.1 - - {text}").as_bytes())
 }
 
+/// The frame of a shuttle's notice that `count` lines were dropped since 2026-01-02T03:04:05Z.
+pub fn shuttles_notice(count: u64) -> Vec<u8> {
+    let head = "<172>1 2026-01-02T03:04:06.000000+00:00 heroku app log-shuttle - -";
+    let text = format!("Error L12: {count} messages dropped since 2026-01-02T03:04:05.000000+00:00.");
+    encode(format!("{head} {text}").as_bytes())
+}
+
 /// Frames with the texts `line FIRST` … from `app[web.1]`.
 pub fn numbered_frames(lines: Range<u64>) -> Vec<u8> {
     lines.flat_map(|line| frame("app", &format!("line {line}"))).collect()

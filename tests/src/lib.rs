@@ -33,7 +33,9 @@ mod conservation;
 pub use binary::binary;
 pub use client::{Connection, Response, basic, request};
 pub use conservation::{conservation, conservation_within};
-pub use frame::{Form, Received, encode, frame, numbered_frames, numbers, padded_frames, split_frames};
+pub use frame::{
+    Form, Received, encode, frame, numbered_frames, numbers, padded_frames, shuttles_notice, split_frames,
+};
 pub use metrics::Metrics;
 pub use nix::sys::signal::Signal;
 pub use program::{Ended, Program};

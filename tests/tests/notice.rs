@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use logplex_tests::{
-    Answer, Code, Drain, Received, Server, Sink, Told, conservation, encode, notices, numbers, told_sum,
-    wait_for,
+    Answer, Code, Drain, Received, Server, Sink, Told, conservation, notices, numbers, shuttles_notice,
+    told_sum, wait_for,
 };
 
 const CHANNEL: &str = "app";
@@ -46,11 +46,6 @@ impl Walk {
 
 fn carries_notice(messages: &[Received]) -> bool {
     Told::parse_strictly(&messages[0].text).is_some()
-}
-
-fn shuttles_notice(text: &str) -> Vec<u8> {
-    let head = "<172>1 2026-01-02T03:04:06.000000+00:00 heroku app log-shuttle - -";
-    encode(format!("{head} {text}").as_bytes())
 }
 
 #[test]
@@ -181,8 +176,7 @@ fn what_a_dropped_notice_told_is_told_on() {
     walk.sink.answer(Answer::Hold);
     walk.server.post_lines(&walk.token, 0, 1);
     walk.sink.wait_held(1);
-    let lost = "Error L12: 38500 messages dropped since 2026-01-02T03:04:05.000000+00:00.";
-    walk.server.post_logs(&walk.token, &[], &shuttles_notice(lost));
+    walk.server.post_logs(&walk.token, &[], &shuttles_notice(38_500));
     walk.server.post_batches(&walk.token, 1..RING + 1, 100);
     walk.sink.answer(Answer::status(204));
     let told = walk.wait_told(38_501);

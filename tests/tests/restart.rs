@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use logplex_tests::{
     Answer, Code, Drain, Server, ServerOptions, Signal, Sink, Tail, Told, conservation, conservation_within,
-    encode, notices, numbers, told_sum, wait_for,
+    notices, numbers, shuttles_notice, told_sum, wait_for,
 };
 use serde_json::json;
 
@@ -68,12 +68,6 @@ impl Walk {
         self.sink
             .wait_received("a notice", |received| Some(notices(received)).filter(|told| !told.is_empty()))
     }
-}
-
-/// A shuttle's notice of so many lines.
-fn shuttles_notice(count: u32) -> Vec<u8> {
-    let text = format!("Error L12: {count} messages dropped since 2026-01-02T03:04:05.000000+00:00.");
-    encode(format!("<172>1 2026-01-02T03:04:06.000000+00:00 heroku app log-shuttle - - {text}").as_bytes())
 }
 
 /// Two seconds of grace: enough for what answers, short for what does not.

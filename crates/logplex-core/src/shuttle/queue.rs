@@ -181,9 +181,13 @@ impl Queue {
     pub(crate) fn take(&self, policy: &Policy, tell: bool, now: DateTime<Utc>) -> Load {
         let mut inner = self.lock();
         inner.wake_on = WakeOn::Nothing;
-        inner.seal(now);
-        let taken = inner.ring.take(policy);
+        // What went before goes ahead; what the open chunk may yet push out lies behind what is taken.
         let gap = if tell { inner.ring.ledger_mut().take_gap(Teller::Reader) } else { None };
+        // Taking makes the room that the open chunk may lack: nothing that is taken is dropped for it.
+        let taken = match inner.close_open() {
+            Some(open) => inner.ring.push_and_take(open, policy, now),
+            None => inner.ring.take(policy),
+        };
         drop(inner);
         self.room.notify_all();
         Load { taken, gap }
@@ -195,14 +199,20 @@ impl Queue {
     }
 
     /// What was taken has arrived.
-    pub(crate) fn delivered(&self, lines: usize) {
-        self.lock().ring.deliver(lines);
+    pub(crate) fn delivered(&self, parts: &[Part<Frames>]) {
+        self.lock().ring.deliver(parts);
     }
 
     /// What was taken is given up, and what was to be told with it is not told.
-    pub(crate) fn lost(&self, lines: usize, reason: LossReason, untold: Option<Gap>, now: DateTime<Utc>) {
+    pub(crate) fn lost(
+        &self,
+        parts: &[Part<Frames>],
+        reason: LossReason,
+        untold: Option<Gap>,
+        now: DateTime<Utc>,
+    ) {
         let mut inner = self.lock();
-        inner.ring.lose(lines, reason, now);
+        inner.ring.lose(parts, reason, now);
         if let Some(gap) = untold {
             inner.ring.ledger_mut().restore_gap(Teller::Reader, gap);
         }
@@ -248,10 +258,14 @@ impl Inner {
 
     /// Moves the open chunk into the ring.
     fn seal(&mut self, now: DateTime<Utc>) {
-        if !self.open.is_empty() {
-            let frames = std::mem::take(&mut self.open).build();
-            self.ring.push(Part::whole(frames.into()), now);
+        if let Some(open) = self.close_open() {
+            self.ring.push(open, now);
         }
+    }
+
+    fn close_open(&mut self) -> Option<Part<Frames>> {
+        let open = (!self.open.is_empty()).then(|| std::mem::take(&mut self.open));
+        open.map(|open| Part::whole(open.build().into()))
     }
 
     /// Counts lines that came after the end.

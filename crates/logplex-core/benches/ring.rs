@@ -33,7 +33,7 @@ fn ring(criterion: &mut Criterion) {
             bencher.iter(|| {
                 ring.push(Part::whole(batch.clone()), now);
                 let taken = ring.take(&Policy::default());
-                ring.deliver(taken.messages());
+                ring.deliver(taken.parts());
                 taken.messages()
             });
         });
@@ -52,7 +52,7 @@ fn ring(criterion: &mut Criterion) {
             bencher.iter(|| {
                 ring.push(Part::whole(batch.clone()), now);
                 let taken = ring.take(&Policy { messages, ..Policy::default() });
-                ring.deliver(taken.messages());
+                ring.deliver(taken.parts());
                 ring.push(Part::whole(batch.clone()), now);
                 taken.messages()
             });

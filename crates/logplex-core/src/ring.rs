@@ -62,11 +62,6 @@ impl<C: Chunk> Taken<C> {
         self.messages
     }
 
-    /// What notices among the messages tell of losses upstream.
-    pub fn upstream(&self) -> Tally<()> {
-        sum_upstream(&self.parts)
-    }
-
     /// Whether nothing was there.
     pub fn is_empty(&self) -> bool {
         self.messages == 0
@@ -184,22 +179,23 @@ impl<C: Chunk> Ring<C> {
     }
 
     /// In-flight messages arrived.
-    pub fn deliver(&mut self, count: usize) {
-        self.ledger.deliver(count as u64);
+    pub fn deliver(&mut self, parts: &[Part<C>]) {
+        self.ledger.deliver(sum_messages(parts));
+        self.ledger.deliver_upstream(sum_upstream(parts).count);
     }
 
     /// In-flight messages were given up.
-    pub fn lose(&mut self, count: usize, reason: LossReason, now: DateTime<Utc>) {
-        self.ledger.lose(count as u64, reason, now);
+    pub fn lose(&mut self, parts: &[Part<C>], reason: LossReason, now: DateTime<Utc>) {
+        self.ledger.lose(sum_messages(parts), reason, now);
+        self.ledger.lose_upstream(sum_upstream(parts));
     }
 
     /// Gives up all that rests here, as when the reader is removed.
     pub fn lose_all(&mut self, reason: LossReason, now: DateTime<Utc>) {
-        self.ledger.lose_upstream(sum_upstream(&self.parts));
-        self.parts.clear();
+        let parts: Vec<Part<C>> = std::mem::take(&mut self.parts).into();
         self.bytes = 0;
-        let count = std::mem::take(&mut self.messages);
-        self.lose(count, reason, now);
+        self.messages = 0;
+        self.lose(&parts, reason, now);
     }
 
     /// What rests here, oldest first.
@@ -233,7 +229,11 @@ impl<C: Chunk> Ring<C> {
     }
 }
 
-fn sum_upstream<'a, C: Chunk + 'a>(parts: impl IntoIterator<Item = &'a Part<C>>) -> Tally<()> {
+fn sum_messages<C: Chunk>(parts: &[Part<C>]) -> u64 {
+    parts.iter().map(Part::messages).sum::<usize>() as u64
+}
+
+fn sum_upstream<C: Chunk>(parts: &[Part<C>]) -> Tally<()> {
     let mut sum = Tally::default();
     for part in parts {
         sum.merge(part.upstream());

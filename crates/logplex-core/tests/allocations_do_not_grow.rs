@@ -30,7 +30,7 @@ fn walk(messages: usize) -> AllocationInfo {
         let parts = taken.parts().iter();
         let sent: usize = parts.map(|part| part.chunk().drain_form().wire(part.range()).len()).sum();
         assert!(sent > messages * 80);
-        ring.deliver(taken.messages());
+        ring.deliver(taken.parts());
     })
 }
 

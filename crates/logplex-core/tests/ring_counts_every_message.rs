@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use logplex_core::{
-    Chunk, DropReason, Frames, Gap, LossReason, Part, Policy, Ring, RingLimits, Tally, Teller,
+    Chunk, DropReason, Frames, Gap, LossReason, Part, Policy, Ring, RingLimits, Taken, Tally, Teller,
 };
 use proptest::prelude::*;
 
@@ -53,7 +53,7 @@ type Gone = (DateTime<Utc>, Result<DropReason, LossReason>);
 struct Model {
     /// Each message's text and its size, framed.
     resting: VecDeque<(String, usize)>,
-    in_flight: VecDeque<usize>,
+    in_flight: VecDeque<Taken<Frames>>,
     accepted: u64,
     delivered: u64,
     gone: Vec<Gone>,
@@ -82,7 +82,6 @@ impl Model {
             size += next;
             taken.extend(self.resting.pop_front().map(|(text, _)| text));
         }
-        self.in_flight.push_back(taken.len());
         taken
     }
 }
@@ -138,18 +137,22 @@ fn apply(ring: &mut Ring<Frames>, model: &mut Model, op: Op, now: DateTime<Utc>)
         }
         Op::Take(policy) => {
             let taken = ring.take(&policy);
-            assert_eq!(texts(taken.parts().iter()), model.take(policy));
-            assert_eq!(taken.messages(), model.in_flight.back().copied().unwrap_or(0));
+            let expected = model.take(policy);
+            assert_eq!(texts(taken.parts().iter()), expected);
+            assert_eq!(taken.messages(), expected.len());
+            model.in_flight.push_back(taken);
         }
         Op::Deliver => {
-            let count = model.in_flight.pop_front().unwrap_or(0);
-            ring.deliver(count);
-            model.delivered += count as u64;
+            if let Some(taken) = model.in_flight.pop_front() {
+                ring.deliver(taken.parts());
+                model.delivered += taken.messages() as u64;
+            }
         }
         Op::Lose(reason) => {
-            let count = model.in_flight.pop_front().unwrap_or(0);
-            ring.lose(count, reason, now);
-            model.goes(count, now, Err(reason));
+            if let Some(taken) = model.in_flight.pop_front() {
+                ring.lose(taken.parts(), reason, now);
+                model.goes(taken.messages(), now, Err(reason));
+            }
         }
         Op::LoseAll => {
             ring.lose_all(LossReason::Closed, now);
@@ -184,7 +187,10 @@ fn agree(ring: &Ring<Frames>, model: &Model) {
     let ledger = ring.ledger();
     assert!(ledger.balances(), "{ledger:?}");
     assert_eq!((ledger.accepted(), ledger.delivered()), (model.accepted, model.delivered));
-    assert_eq!(ledger.held() as usize, resting.len() + model.in_flight.iter().sum::<usize>());
+    assert_eq!(
+        ledger.held() as usize,
+        resting.len() + model.in_flight.iter().map(Taken::messages).sum::<usize>()
+    );
     let count = |why| model.gone.iter().filter(|gone| gone.1 == why).count() as u64;
     for &reason in DropReason::ALL {
         assert_eq!(ledger.dropped(reason), count(Ok(reason)), "{reason:?}");

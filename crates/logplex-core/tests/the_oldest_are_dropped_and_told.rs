@@ -53,7 +53,7 @@ fn drain(ring: &mut Ring<Batch>) -> Vec<u64> {
                 sequence.push(number);
             }
         }
-        ring.deliver(taken.messages());
+        ring.deliver(taken.parts());
     }
 }
 
@@ -69,7 +69,7 @@ fn exactly_the_oldest_are_lost_to_a_reader_that_does_not_answer() {
             let sent = 1 + 1024 + over;
             push(&mut ring, 1..sent, batch_size, 1);
             let gap = ring.ledger_mut().take_gap(Teller::Reader);
-            ring.deliver(in_flight.messages());
+            ring.deliver(in_flight.parts());
 
             let case = format!("{over} over in batches of {batch_size}");
             let notice = gap.and_then(|gap| Notice::l10(&gap));

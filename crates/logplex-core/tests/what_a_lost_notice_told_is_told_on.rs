@@ -54,8 +54,7 @@ fn a_notice_that_arrives_has_told_it() {
     push(&mut ring, "log-shuttle", &["a", L12]);
     assert_eq!(ring.ledger().upstream_held(), 38_500);
     let taken = ring.take(&Policy::default());
-    ring.deliver(taken.messages());
-    ring.ledger_mut().deliver_upstream(taken.upstream().count);
+    ring.deliver(taken.parts());
     assert_eq!((ring.ledger().upstream_held(), ring.ledger().gap(Teller::Reader).total()), (0, 0));
 }
 

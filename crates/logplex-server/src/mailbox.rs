@@ -94,9 +94,7 @@ impl Mailbox {
 
     /// What was taken has arrived.
     pub(crate) fn deliver(&self, taken: &Taken<Batch>) {
-        let mut state = lock(&self.state);
-        state.ring.deliver(taken.messages());
-        state.ring.ledger_mut().deliver_upstream(taken.upstream().count);
+        lock(&self.state).ring.deliver(taken.parts());
     }
 
     /// What was taken is given up, and the gap that it was to tell is untold again.
@@ -111,14 +109,14 @@ impl Mailbox {
         if let Some(gap) = gap {
             state.ring.ledger_mut().restore_gap(Teller::Reader, gap);
         }
-        lose(&mut state.ring, taken, reason, now);
+        state.ring.lose(taken.parts(), reason, now);
     }
 
     /// Gives up all that waits.
     pub(crate) fn lose_all(&self, reason: LossReason, now: DateTime<Utc>) {
         let mut state = lock(&self.state);
         if let Reader::Handed(taken) = std::mem::replace(&mut state.reader, Reader::Busy) {
-            lose(&mut state.ring, &taken, reason, now);
+            state.ring.lose(taken.parts(), reason, now);
         }
         state.ring.lose_all(reason, now);
     }
@@ -142,11 +140,6 @@ impl Mailbox {
     pub(crate) fn poke(&self) {
         self.readable.notify_one();
     }
-}
-
-fn lose(ring: &mut Ring<Batch>, taken: &Taken<Batch>, reason: LossReason, now: DateTime<Utc>) {
-    ring.lose(taken.messages(), reason, now);
-    ring.ledger_mut().lose_upstream(taken.upstream());
 }
 
 #[cfg(test)]

@@ -112,6 +112,6 @@ fn all_that_rests_can_be_given_up_but_not_what_is_in_flight() {
     let taken = ring.take(&Policy { messages: 1, ..Policy::default() });
     ring.lose_all(LossReason::Closed, now());
     assert_eq!((ring.ledger().lost(LossReason::Closed), ring.ledger().held(), ring.bytes()), (2, 1, 0));
-    ring.deliver(taken.messages());
+    ring.deliver(taken.parts());
     assert_eq!((ring.ledger().delivered(), ring.ledger().held()), (1, 0));
 }

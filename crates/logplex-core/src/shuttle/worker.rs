@@ -213,7 +213,7 @@ impl Worker {
         let request = self.form.request(&parts, gap.as_ref(), Utc::now());
         match self.deliver(&request) {
             Ok(()) => {
-                self.queue.delivered(lines);
+                self.queue.delivered(&parts);
                 // Back to the full size by and by: one large line may have been all that was too large.
                 self.size = (self.size + self.size / 16 + 1).min(self.batch.bytes);
                 if let Some(gap) = &gap {
@@ -233,7 +233,7 @@ impl Worker {
                 if gap.is_some() {
                     self.telling.settle(false, Instant::now());
                 }
-                self.queue.lost(lines, given_up.reason, gap, Utc::now());
+                self.queue.lost(&parts, given_up.reason, gap, Utc::now());
             }
         }
     }

@@ -87,14 +87,16 @@ proptest! {
                     in_flight = Some(taken);
                 }
                 Op::Deliver => {
-                    let count = in_flight.take().map_or(0, |taken| taken.messages());
-                    delivered += count as u64;
-                    queue.delivered(count);
+                    if let Some(taken) = in_flight.take() {
+                        delivered += taken.messages() as u64;
+                        queue.delivered(taken.parts());
+                    }
                 }
                 Op::Lose => {
-                    let count = in_flight.take().map_or(0, |taken| taken.messages());
-                    lost += count as u64;
-                    queue.lost(count, LossReason::Refused, None, Utc::now());
+                    if let Some(taken) = in_flight.take() {
+                        lost += taken.messages() as u64;
+                        queue.lost(taken.parts(), LossReason::Refused, None, Utc::now());
+                    }
                 }
                 Op::Tell => told += queue.take_gap().map_or(0, |gap| gap.total()),
                 Op::Take(_) => {}

@@ -15,7 +15,7 @@ use crate::chunk::Chunk;
 use crate::foreign;
 use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
 use crate::ledger::Tally;
-use crate::message::{Form, Head, Message, as_text, write_fields, write_head};
+use crate::message::{Form, Head, Message, as_text, write_head};
 use crate::notice::Notice;
 
 /// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
@@ -44,6 +44,23 @@ pub struct Origin {
     pub limit: FrameLimit,
     /// When the batch was received: the time of messages that have none.
     pub now: DateTime<Utc>,
+}
+
+impl Origin {
+    fn traits(&self, frame: &[u8], head: &Head) -> Traits {
+        let [_, app, procid] = head.kept(frame);
+        Traits {
+            source_is_token_name: app == b"token" || app == self.token.as_bytes(),
+            writes_notices: NOTICE_PROCIDS.contains(&procid),
+        }
+    }
+}
+
+/// What follows from a head's APP-NAME and PROCID.
+#[derive(Clone, Copy, Debug)]
+struct Traits {
+    source_is_token_name: bool,
+    writes_notices: bool,
 }
 
 /// Why a batch is refused, and where in it.
@@ -95,8 +112,8 @@ impl Batch {
         let mut input = WholeInput { rest: &body, limit: origin.limit };
         // Set once a foreign frame was rewritten; until then entries point into the body itself.
         let mut rewritten: Option<Vec<u8>> = None;
-        // The head before this one, and the frame it is of.
-        let mut last: Option<(&[u8], Head)> = None;
+        // The head before this one, what follows from it, and the frame it is of.
+        let mut last: Option<(&[u8], Head, Traits)> = None;
         loop {
             let offset = body.len() - input.rest.len();
             let frame = match input.next() {
@@ -108,14 +125,15 @@ impl Batch {
             };
             builder.check_room(offset)?;
             let end = body.len() - input.rest.len();
-            let head = match last {
-                Some((other, head)) if head.fits(other, frame) => Some(head),
-                _ => Head::parse(frame, origin.form),
+            last = match last {
+                Some((other, head, traits)) if head.fits(other, frame) => Some((frame, head, traits)),
+                _ => Head::parse(frame, origin.form).map(|head| (frame, head, origin.traits(frame, &head))),
             };
-            last = head.map(|head| (frame, head));
-            match (head, &mut rewritten) {
-                (Some(head), None) => builder.index(end - frame.len()..end, frame, head),
-                (Some(head), Some(out)) => builder.append(out, frame, head),
+            match (&last, &mut rewritten) {
+                (Some((_, head, traits)), None) => {
+                    builder.index(end - frame.len()..end, frame, *head, *traits);
+                }
+                (Some((_, head, traits)), Some(out)) => builder.append(out, frame, *head, *traits),
                 (None, out) => {
                     let out = out.get_or_insert_with(|| {
                         let mut out = Vec::with_capacity(body.len() + 1024);
@@ -151,7 +169,7 @@ impl Batch {
                 message.extend_from_slice(piece);
                 rest = more;
                 match Head::parse(&message, Form::Any) {
-                    Some(head) => builder.append(&mut out, &message, head),
+                    Some(head) => builder.append(&mut out, &message, head, origin.traits(&message, &head)),
                     None => builder.append_foreign(&mut out, &message),
                 }
             }
@@ -250,14 +268,19 @@ impl Batch {
         let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
         let mut builder = FramesBuilder::with_capacity(room, self.count());
         for (index, entry) in self.entries.iter().enumerate() {
-            let [time, source, procid] = self.kept(index);
-            let text = entry.head.text(self.frame(index));
-            let pri_len = 1 + usize::from(entry.head.pri > 9) + usize::from(entry.head.pri > 99);
-            let head_len = "<>1 ".len() + pri_len + time.len() + " host ".len() + source.len() + 1;
-            put_count(&mut builder.bytes, head_len + procid.len() + " - ".len() + text.len());
-            write_fields(&mut builder.bytes, entry.head.pri, [time, b"host", source, procid]);
-            builder.bytes.extend_from_slice(b" - ");
-            builder.bytes.extend_from_slice(text);
+            let (frame, head) = (self.frame(index), &entry.head);
+            let (beginning, text) = (head.beginning(frame), head.text(frame));
+            // What stands side by side in the frame is copied in one piece.
+            let (name, rest): (&[u8], _) = match entry.source_is_token_name {
+                true => (self.token_name.as_bytes(), head.procid_and_space(frame)),
+                false => (b"", head.app_and_procid(frame)),
+            };
+            let space: &[u8] = if name.is_empty() { b"" } else { b" " };
+            let pieces = [beginning, b"host ", name, space, rest, b"- ", text];
+            put_count(&mut builder.bytes, pieces.iter().map(|piece| piece.len()).sum());
+            for piece in pieces {
+                builder.bytes.extend_from_slice(piece);
+            }
             builder.end_frame();
         }
         builder.build()
@@ -365,30 +388,29 @@ impl<'a> BatchBuilder<'a> {
         Err(BatchError { frame: self.entries.len() + 1, offset, source })
     }
 
-    fn index(&mut self, at: Range<usize>, frame: &[u8], head: Head) {
-        let [_, app, procid] = head.kept(frame);
-        let is_notice = NOTICE_PROCIDS.contains(&procid) && head.text(frame).starts_with(b"Error L1");
+    fn index(&mut self, at: Range<usize>, frame: &[u8], head: Head, traits: Traits) {
+        let is_notice = traits.writes_notices && head.text(frame).starts_with(b"Error L1");
         self.has_notices |= is_notice;
         self.entries.push(Entry {
             start: at.start as u32,
             end: at.end as u32,
             ordinal: self.entries.len() as u32,
             is_notice,
-            source_is_token_name: app == b"token" || app == self.origin.token.as_bytes(),
+            source_is_token_name: traits.source_is_token_name,
             head,
         });
     }
 
-    fn append(&mut self, out: &mut Vec<u8>, frame: &[u8], head: Head) {
+    fn append(&mut self, out: &mut Vec<u8>, frame: &[u8], head: Head, traits: Traits) {
         put_count(out, frame.len());
         out.extend_from_slice(frame);
-        self.index(out.len() - frame.len()..out.len(), frame, head);
+        self.index(out.len() - frame.len()..out.len(), frame, head, traits);
     }
 
     fn append_foreign(&mut self, out: &mut Vec<u8>, frame: &[u8]) {
         let mut message = Vec::with_capacity(frame.len() + 128);
         let head = foreign::rewrite(frame, self.origin.form, self.origin.now, &mut message);
-        self.append(out, &message, head);
+        self.append(out, &message, head, self.origin.traits(&message, &head));
     }
 
     fn build(self, bytes: Bytes) -> Batch {

@@ -53,17 +53,12 @@ impl<'a> Message<'a> {
 
 /// Appends `<PRI>1 TIME HOST APP PROCID`, what every form begins with.
 pub(crate) fn write_head(out: &mut Vec<u8>, pri: u8, time: &str, host: &str, app: &str, procid: &str) {
-    write_fields(out, pri, [time, host, app, procid].map(str::as_bytes));
-}
-
-/// As [`write_head`], for fields known to be text.
-pub(crate) fn write_fields(out: &mut Vec<u8>, pri: u8, fields: [&[u8]; 4]) {
     out.push(b'<');
     out.extend_from_slice(itoa::Buffer::new().format(pri).as_bytes());
     out.extend_from_slice(b">1");
-    for field in fields {
+    for field in [time, host, app, procid] {
         out.push(b' ');
-        out.extend_from_slice(field);
+        out.extend_from_slice(field.as_bytes());
     }
 }
 
@@ -147,12 +142,27 @@ impl Head {
         structured
             && frame.get(..time) == other.get(..time)
             && frame.get(time_end..text) == other.get(time_end..text)
-            && is_timestamp(&frame[time..time_end])
+            && is_timestamp_like(&frame[time..time_end], &other[time..time_end])
     }
 
     /// The text of the frame that this head was read from.
     pub(crate) fn text<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         &frame[self.text as usize..]
+    }
+
+    /// `<PRI>1 TIME `, the beginning of the frame.
+    pub(crate) fn beginning<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        &frame[..self.host as usize]
+    }
+
+    /// `PROCID `
+    pub(crate) fn procid_and_space<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        &frame[self.procid as usize..self.msgid as usize]
+    }
+
+    /// `APP PROCID `
+    pub(crate) fn app_and_procid<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        &frame[self.app as usize..self.msgid as usize]
     }
 
     /// The fields that every rendered form keeps: time, app, procid.
@@ -266,6 +276,20 @@ fn is_timestamp(time: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// As [`is_timestamp`], told quickly where it differs from `valid`, which is one, in nothing but the fraction's
+/// digits.
+fn is_timestamp_like(time: &[u8], valid: &[u8]) -> bool {
+    let zone = if valid.ends_with(b"Z") { 1 } else { "+00:00".len() };
+    // With a dot and at least one digit between the second and the zone.
+    let fraction = "2026-01-02T03:04:05.".len()..valid.len().saturating_sub(zone);
+    if fraction.is_empty() || time.len() != valid.len() {
+        return is_timestamp(time);
+    }
+    let same = |at: Range<usize>| time[at.clone()] == valid[at];
+    same(0..fraction.start) && same(fraction.end..time.len()) && time[fraction].iter().all(u8::is_ascii_digit)
+        || is_timestamp(time)
 }
 
 /// Whether the eight bytes at `at` have a digit wherever `shape` has `0`, and are as in `shape` elsewhere.

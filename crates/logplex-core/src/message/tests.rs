@@ -291,6 +291,34 @@ fn alike() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+#[test]
+fn a_time_like_a_valid_one_is_judged_as_any() {
+    let times = [
+        "2012-07-22T00:06:26Z",
+        "2012-07-22T00:06:26.1Z",
+        "2012-07-22T00:06:26.123456Z",
+        "2012-07-22T00:06:26.123456+00:00",
+        "2012-07-22T00:06:27.654321+00:00",
+        "2012-07-22T00:06:26.12345-10:30",
+        "2012-07-22T00:06:26-10:30",
+    ];
+    for valid in times {
+        for time in times {
+            // Each byte of each replaced by each kind of byte that a time may have, and by others.
+            for (at, byte) in (0..time.len()).flat_map(|at| b"09.Z+-:T x\xff".map(|byte| (at, byte))) {
+                let mut time = time.as_bytes().to_vec();
+                time[at] = byte;
+                assert_eq!(
+                    is_timestamp_like(&time, valid.as_bytes()),
+                    is_timestamp(&time),
+                    "{time:?}, {valid}"
+                );
+            }
+            assert!(is_timestamp_like(time.as_bytes(), valid.as_bytes()), "{time}, {valid}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
     #[test]

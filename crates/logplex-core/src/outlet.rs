@@ -27,7 +27,6 @@ use std::fmt;
 use std::future;
 use std::time::{Duration, SystemTime};
 
-use http::header::HeaderMap;
 use http::status::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -50,7 +49,7 @@ mod wire;
 mod tests;
 
 pub use config::OutletConfig;
-use connection::{Chunks, Connection, PostError};
+use connection::{Body, Connection, PostError};
 pub use endpoint::{Endpoint, EndpointError, basic_authorization};
 pub use error::{AttemptError, ConnectError, GivenUp, LastOutcome};
 pub use guard::{AddressGuard, Forbidden};
@@ -146,7 +145,6 @@ impl Outlet {
         stop: &mut Stop,
         mut observe: impl FnMut(Attempt<'_>),
     ) -> Result<Delivered, GivenUp> {
-        let headers = request.all_headers(&self.endpoint, &self.config.user_agent);
         let started = Instant::now();
         let mut attempts = 0;
         let mut unanswered = false;
@@ -161,7 +159,7 @@ impl Outlet {
             let answer = tokio::select! {
                 biased;
                 () = stopped(stop) => Err(AttemptError::Stopped),
-                answer = self.attempt(&headers, request, &mut unanswered) => answer,
+                answer = self.attempt(request, &mut unanswered) => answer,
             };
             let (outcome, retry_after) = match answer {
                 Ok(answer) => (Ok(answer.status), self.keep(answer, stop).await),
@@ -215,15 +213,10 @@ impl Outlet {
 
     /// One attempt: over the idle connection if there is one, and if that fails as a connection does that
     /// was closed while idle, over a new one.
-    async fn attempt(
-        &mut self,
-        headers: &HeaderMap,
-        request: &Request,
-        unanswered: &mut bool,
-    ) -> Result<Answer, AttemptError> {
+    async fn attempt(&mut self, request: &Request, unanswered: &mut bool) -> Result<Answer, AttemptError> {
         if let Some(connection) = self.take_idle().await {
             let deadline = after(Instant::now(), self.config.request_timeout);
-            let answer = self.exchange(connection, deadline, headers, request, unanswered).await;
+            let answer = self.exchange(connection, deadline, request, unanswered).await;
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failed) if failed.looks_closed_while_idle() => {}
@@ -235,7 +228,7 @@ impl Outlet {
         let connected_by = deadline.min(after(now, self.config.connect_timeout));
         let stream = connect::connect(&self.endpoint, &self.config, connected_by).await?;
         let connection = Connection::new(stream).await.map_err(AttemptError::Unsent)?;
-        self.exchange(connection, deadline, headers, request, unanswered).await.map_err(|failed| failed.error)
+        self.exchange(connection, deadline, request, unanswered).await.map_err(|failed| failed.error)
     }
 
     /// The idle connection, if it can be used again.
@@ -249,14 +242,13 @@ impl Outlet {
         &mut self,
         mut connection: Connection,
         deadline: Instant,
-        headers: &HeaderMap,
         request: &Request,
         unanswered: &mut bool,
     ) -> Result<Answer, PostError> {
-        let mut message = http::Request::new(Chunks::new(&request.body));
+        let mut message = http::Request::new(Body::new(&request.body));
         *message.method_mut() = http::Method::POST;
         *message.uri_mut() = self.endpoint.target.clone();
-        *message.headers_mut() = headers.clone();
+        *message.headers_mut() = request.all_headers(&self.endpoint, &self.config.user_agent);
 
         // In doubt until the answer comes, so that the doubt remains when this future is dropped.
         let before = std::mem::replace(unanswered, true);

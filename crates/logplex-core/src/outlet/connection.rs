@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::future::{self, Future};
+use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -29,9 +30,9 @@ const MOST_HEAD: usize = 64 * 1024;
 
 /// An open connection with at most one request on it.
 pub(super) struct Connection {
-    sender: http1::SendRequest<Chunks>,
+    sender: http1::SendRequest<Body>,
     /// `None` once the connection has ended.
-    driver: Option<http1::Connection<TokioIo<Wire>, Chunks>>,
+    driver: Option<http1::Connection<TokioIo<Wire>, Body>>,
     traffic: Traffic,
     /// When the last answer was read to its end.
     pub(super) idle_since: Instant,
@@ -61,7 +62,7 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn post(&mut self, request: Request<Chunks>) -> Result<Response<Incoming>, PostError> {
+    pub(super) async fn post(&mut self, request: Request<Body>) -> Result<Response<Incoming>, PostError> {
         self.traffic.begin();
         let mut answer = pin!(self.sender.try_send_request(request));
         // The driver first: it is what brings the answer, also the one that it ended.
@@ -131,7 +132,7 @@ impl Connection {
 }
 
 /// Lets the connection read and write. Its own error is of no interest: the request's answer carries it.
-fn poll_driver(driver: &mut Option<http1::Connection<TokioIo<Wire>, Chunks>>, cx: &mut Context<'_>) {
+fn poll_driver(driver: &mut Option<http1::Connection<TokioIo<Wire>, Body>>, cx: &mut Context<'_>) {
     if let Some(connection) = driver
         && Pin::new(connection).poll(cx).is_ready()
     {
@@ -145,37 +146,67 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A request's body: shared buffers, sent one after the other without being copied.
-pub(super) struct Chunks {
-    rest: std::vec::IntoIter<Bytes>,
-    left: u64,
-}
+/// A request's body: shared buffers, sent without being copied. All of them are one frame of the body, so that
+/// hyper writes them at once, with the request's head ahead.
+pub(super) struct Body(Option<Pieces>);
 
-impl Chunks {
-    pub(super) fn new(chunks: &[Bytes]) -> Chunks {
-        let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Chunks { rest: Vec::from(chunks).into_iter(), left }
+impl Body {
+    pub(super) fn new(pieces: &[Bytes]) -> Body {
+        let left = pieces.iter().map(Bytes::len).sum();
+        Body((left > 0).then(|| Pieces { rest: Vec::from(pieces).into_iter(), left }))
     }
 }
 
-impl Body for Chunks {
-    type Data = Bytes;
+impl hyper::body::Body for Body {
+    type Data = Pieces;
     type Error = std::convert::Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(chunk) = self.rest.next() else { return Poll::Ready(None) };
-        self.left -= chunk.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    ) -> Poll<Option<Result<Frame<Pieces>, Self::Error>>> {
+        Poll::Ready(self.0.take().map(|pieces| Ok(Frame::data(pieces))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.0.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |pieces| pieces.left as u64))
+    }
+}
+
+/// Buffers one after the other.
+pub(super) struct Pieces {
+    rest: std::vec::IntoIter<Bytes>,
+    left: usize,
+}
+
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.left
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.rest.as_slice().iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| &piece[..])
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pieces = self.rest.as_slice().iter().filter(|piece| !piece.is_empty());
+        let filled = slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece));
+        filled.count()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.left = self.left.checked_sub(count).expect("no more is written than there is");
+        let mut count = count;
+        while let Some(piece) = self.rest.as_mut_slice().first_mut() {
+            if count < piece.len() {
+                return piece.advance(count);
+            }
+            count -= piece.len();
+            self.rest.next();
+        }
     }
 }

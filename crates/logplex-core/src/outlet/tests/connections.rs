@@ -239,7 +239,7 @@ impl AsyncWrite for AnsweredEarly {
 #[tokio::test]
 async fn a_write_that_fails_does_not_hide_the_answer_that_is_already_there() {
     let post =
-        || http::Request::post("/").body(Chunks::new(&[Bytes::from_static(b"a"), Bytes::from_static(b"b")]));
+        || http::Request::post("/").body(Body::new(&[Bytes::from_static(b"a"), Bytes::from_static(b"b")]));
     let answer = b"HTTP/1.1 413 Large\r\nContent-Length: 2\r\n\r\nhi";
     let peer = AnsweredEarly { answer, half_open: true, ..AnsweredEarly::default() };
     let mut connection = Connection::new(Box::new(peer)).await.unwrap();

@@ -139,10 +139,17 @@ impl Head {
             Some([b' ', _, ..]) => self.structured_data as usize == text,
             _ => return false,
         };
+        // The digits of the fraction are what differs most often: they stand between two stretches to compare.
+        let fraction = fraction(&other[time..time_end]);
+        let (before, after) = (time + fraction.start, time + fraction.end);
+        let is_alike = |until: usize, from: usize| {
+            frame.get(..until) == other.get(..until) && frame.get(from..text) == other.get(from..text)
+        };
         structured
-            && frame.get(..time) == other.get(..time)
-            && frame.get(time_end..text) == other.get(time_end..text)
-            && is_timestamp_like(&frame[time..time_end], &other[time..time_end])
+            && (!fraction.is_empty()
+                && is_alike(before, after)
+                && frame[before..after].iter().all(u8::is_ascii_digit)
+                || is_alike(time, time_end) && is_timestamp(&frame[time..time_end]))
     }
 
     /// The text of the frame that this head was read from.
@@ -278,18 +285,11 @@ fn is_timestamp(time: &[u8]) -> bool {
     }
 }
 
-/// As [`is_timestamp`], told quickly where it differs from `valid`, which is one, in nothing but the fraction's
-/// digits.
-fn is_timestamp_like(time: &[u8], valid: &[u8]) -> bool {
+/// Where the digits of the second's fraction are in a valid time; an empty range if it has none.
+fn fraction(valid: &[u8]) -> Range<usize> {
     let zone = if valid.ends_with(b"Z") { 1 } else { "+00:00".len() };
-    // With a dot and at least one digit between the second and the zone.
-    let fraction = "2026-01-02T03:04:05.".len()..valid.len().saturating_sub(zone);
-    if fraction.is_empty() || time.len() != valid.len() {
-        return is_timestamp(time);
-    }
-    let same = |at: Range<usize>| time[at.clone()] == valid[at];
-    same(0..fraction.start) && same(fraction.end..time.len()) && time[fraction].iter().all(u8::is_ascii_digit)
-        || is_timestamp(time)
+    let start = "2026-01-02T03:04:05.".len();
+    start..valid.len().saturating_sub(zone).max(start)
 }
 
 /// Whether the eight bytes at `at` have a digit wherever `shape` has `0`, and are as in `shape` elsewhere.

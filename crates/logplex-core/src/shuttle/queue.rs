@@ -188,8 +188,13 @@ impl Queue {
             Some(open) => inner.ring.push_and_take(open, policy, now),
             None => inner.ring.take(policy),
         };
+        // A writer that waits has room for many lines when it is woken, and is not woken for each request.
+        let has_room =
+            inner.resting() <= self.limits.messages / 4 * 3 && inner.bytes() <= self.limits.bytes / 4 * 3;
         drop(inner);
-        self.room.notify_all();
+        if has_room && self.overflow == Overflow::Block {
+            self.room.notify_all();
+        }
         Load { taken, gap }
     }
 

@@ -19,6 +19,7 @@ mod metrics;
 mod told;
 
 mod binary;
+mod nginx;
 mod process;
 mod program;
 mod relay;
@@ -37,6 +38,7 @@ pub use frame::{
     Form, Received, encode, frame, numbered_frames, numbers, padded_frames, shuttles_notice, split_frames,
 };
 pub use metrics::Metrics;
+pub use nginx::Nginx;
 pub use nix::sys::signal::Signal;
 pub use program::{Ended, Program};
 pub use relay::Relay;

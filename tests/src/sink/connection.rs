@@ -123,11 +123,13 @@ fn write_answer(mut stream: &Stream, status: u16, headers: &[(String, String)]) 
     for (name, value) in headers {
         message.push_str(&format!("{name}: {value}\r\n"));
     }
-    // RFC 9110, 8.6: neither of these has a length.
-    if status != 204 && status != 304 {
-        message.push_str("Content-Length: 0\r\n");
+    // RFC 9110, 8.6: neither of these has a body. The others have one, as most peers' answers do.
+    let body = if status == 204 || status == 304 { "" } else { "Scripted\n" };
+    if !body.is_empty() {
+        message.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     message.push_str("\r\n");
+    message.push_str(body);
     stream.write_all(message.as_bytes())
 }
 

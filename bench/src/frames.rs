@@ -9,6 +9,23 @@ const STAMP: usize = 19;
 const PLAIN: &[u8] = b"<190>1";
 const STAMPED: &[u8] = b"<191>1";
 
+/// What follows, up to the PROCID.
+const FIELDS: &[u8] = b" 2026-01-02T03:04:05.678901+00:00 host app ";
+
+/// The PROCID of most messages, and of those that a filter can tell from them.
+pub(crate) const PROCID: &str = "web.1";
+pub(crate) const KEPT_PROCID: &str = "keep.1";
+
+/// The size of a message whose text has `text` bytes.
+pub(crate) fn message_size(text: usize) -> usize {
+    PLAIN.len() + FIELDS.len() + PROCID.len() + " - - ".len() + text
+}
+
+/// A line of text that shows when it was made; in a message of severity debug, the sink measures its way.
+pub(crate) fn stamped_line() -> String {
+    format!("t={:0width$}\n", now(), width = STAMP)
+}
+
 /// A batch of frames, and where its stamp goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
@@ -17,14 +34,13 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// `messages` messages of `size` bytes each, not counting the octet count.
-    pub(crate) fn new(messages: usize, size: usize) -> Batch {
+    /// `messages` messages of `size` bytes each, not counting the octet count; the first is from `procid`.
+    pub(crate) fn new(messages: usize, size: usize, procid: &str) -> Batch {
         let mut bytes = Vec::new();
         let mut stamp = 0;
         for at in 0..messages {
-            let head = if at == 0 { STAMPED } else { PLAIN };
-            let mut message = head.to_vec();
-            message.extend_from_slice(b" 2026-01-02T03:04:05.678901+00:00 host app web.1 - - t=");
+            let (head, procid) = if at == 0 { (STAMPED, procid) } else { (PLAIN, PROCID) };
+            let mut message = [head, FIELDS, procid.as_bytes(), b" - - t="].concat();
             if at == 0 {
                 stamp = bytes.len() + size.to_string().len() + 1 + message.len();
             }
@@ -114,14 +130,33 @@ mod tests {
 
     #[test]
     fn what_is_made_is_counted() {
-        let mut batch = Batch::new(100, 200);
+        let mut batch = Batch::new(100, 200, KEPT_PROCID);
         batch.stamp();
         assert_eq!(batch.bytes.len(), 100 * 204);
+        let kept = memchr::memmem::find_iter(&batch.bytes, b" keep.1 - - t=");
+        assert_eq!(kept.count(), 1);
         batch.bytes.extend_from_slice(b"34 <172>1 - L10: 7 messages dropped  ");
         let mut seen = Seen::default();
         let counted = seen.count(&batch.bytes);
         assert_eq!((seen.messages, seen.told, seen.latencies.len()), (100, 7, 1));
         assert_eq!(&batch.bytes[counted..], b"");
         assert_eq!(seen.count(b"9 <190>"), 0, "the rest is still to come");
+    }
+
+    #[test]
+    fn the_size_of_a_message_is_that_of_its_text_and_its_head() {
+        let batch = Batch::new(1, message_size(50), PROCID);
+        let text = memchr::memmem::find(&batch.bytes, b"t=").expect("the text begins with its stamp");
+        assert_eq!(batch.bytes.len() - text, 50);
+    }
+
+    #[test]
+    fn a_stamped_line_is_timed_whoever_framed_it() {
+        let message =
+            format!("<191>1 2026-01-02T03:04:05.678901+00:00 shuttle token shuttle - - {}", stamped_line());
+        let mut seen = Seen::default();
+        seen.count(format!("{} {message}", message.len()).as_bytes());
+        assert_eq!((seen.messages, seen.latencies.len()), (1, 1));
+        assert!(seen.latencies[0] < 60_000_000, "the time since the line was made");
     }
 }

@@ -7,7 +7,9 @@ mod proxy;
 mod report;
 mod rows;
 mod run;
+mod shuttle;
 mod sink;
+mod stalled;
 
 use clap::Parser;
 

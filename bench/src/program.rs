@@ -85,10 +85,19 @@ pub(crate) fn cpu_of_ended_children() -> anyhow::Result<f64> {
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
+/// The memory that a process has resident, in MiB.
+pub(crate) fn rss(id: u32) -> anyhow::Result<f64> {
+    status_mib(id, "VmRSS:")
+}
+
 /// The most memory that a process had resident, in MiB.
 pub(crate) fn peak_rss(id: u32) -> anyhow::Result<f64> {
+    status_mib(id, "VmHWM:")
+}
+
+fn status_mib(id: u32, field: &'static str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
     let kib: f64 = line.trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)
 }

@@ -1,18 +1,70 @@
-//! Medians, ratios, and the table.
+//! Medians, ratios, and the tables.
 
 use std::fmt::Write as _;
 use std::process::Command;
 
 use anyhow::Context;
 
-use crate::run::{Measure, Subject};
+use crate::run::{Measure, Router, Subject};
 
-/// A row of the table: measurements by subject.
+/// A table: measurements by subject.
 #[derive(Debug)]
 pub(crate) struct Row {
     name: String,
     subjects: Vec<(Subject, Vec<Measure>)>,
 }
+
+/// A column of a table.
+struct Column {
+    title: &'static str,
+    value: fn(&Measure) -> f64,
+    show: Show,
+}
+
+/// How a column shows its values.
+#[derive(Clone, Copy)]
+enum Show {
+    /// With so many decimals, and a unit.
+    Value(usize, &'static str),
+    /// As a ratio to the first subject's in the same turn.
+    Ratio,
+}
+
+const fn column(title: &'static str, show: Show, value: fn(&Measure) -> f64) -> Column {
+    Column { title, value, show }
+}
+
+const ROUTERS: &[Column] = &[
+    column("delivered msg/s", Show::Value(0, ""), |measure| measure.rate),
+    column("ratio", Show::Ratio, |measure| measure.rate),
+    column("CPU-s/M", Show::Value(3, ""), |measure| measure.cpu),
+    column("ratio", Show::Ratio, |measure| measure.cpu),
+    column("peak RSS", Show::Value(0, " MiB"), |measure| measure.rss),
+    column("p50", Show::Value(2, " ms"), |measure| measure.p50_us / 1000.0),
+    column("p99", Show::Value(2, " ms"), |measure| measure.p99_us / 1000.0),
+    column("dropped, all told", Show::Value(1, " %"), |measure| measure.dropped),
+];
+
+const SHUTTLES: &[Column] = &[
+    column("lines/s", Show::Value(0, ""), |measure| measure.rate),
+    column("ratio", Show::Ratio, |measure| measure.rate),
+    column("CPU-s/M", Show::Value(3, ""), |measure| measure.cpu),
+    column("ratio", Show::Ratio, |measure| measure.cpu),
+    column("peak RSS", Show::Value(0, " MiB"), |measure| measure.rss),
+];
+
+const LONE_LINE: &[Column] = &[
+    column("p50", Show::Value(2, " ms"), |measure| measure.p50_us / 1000.0),
+    column("p99", Show::Value(2, " ms"), |measure| measure.p99_us / 1000.0),
+];
+
+const STALLED: &[Column] = &[
+    column("messages held", Show::Value(0, ""), |measure| measure.held),
+    column("dropped", Show::Value(1, " %"), |measure| measure.dropped),
+    column("peak RSS", Show::Value(1, " MiB"), |measure| measure.rss),
+    column("over idle", Show::Value(1, " MiB"), |measure| measure.memory),
+    column("bound", Show::Value(1, " MiB"), |measure| measure.bound),
+];
 
 impl Row {
     pub(crate) fn new(name: &str, subjects: &[Subject]) -> Row {
@@ -26,36 +78,63 @@ impl Row {
 
     /// A table in Markdown; ratios are medians of the ratios to the first subject in the same turn.
     pub(crate) fn table(&self) -> String {
-        let mut table = format!(
-            "### {}\n\n| | delivered msg/s | ratio | CPU-s/M | ratio | peak RSS | p50 | p99 | dropped, all told |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
-            self.name
-        );
+        let (columns, note) = match self.subjects[0].0 {
+            Subject::Router(_) => (ROUTERS, self.further_drain()),
+            Subject::Shuttle { .. } => (SHUTTLES, None),
+            Subject::LoneLine => (LONE_LINE, Some(LONE_LINE_NOTE.to_owned())),
+            Subject::Stalled(_) => (STALLED, Some(STALLED_NOTE.to_owned())),
+        };
+        let titles: String = columns.iter().map(|column| format!(" {} |", column.title)).collect();
+        let mut table = format!("### {}\n\n| |{titles}\n|{}\n", self.name, "---|".repeat(columns.len() + 1));
         for (subject, measures) in &self.subjects {
-            let of = |value: fn(&Measure) -> f64| median(measures.iter().map(value));
-            let ratio = |value: fn(&Measure) -> f64| {
-                median(
-                    measures.iter().zip(&self.subjects[0].1).map(|(this, first)| value(this) / value(first)),
-                )
+            let cell = |column: &Column| match column.show {
+                Show::Value(decimals, unit) => {
+                    format!(" {:.decimals$}{unit} |", median(measures.iter().map(column.value)))
+                }
+                Show::Ratio => {
+                    let turns = measures.iter().zip(&self.subjects[0].1);
+                    let ratios = turns.map(|(this, first)| (column.value)(this) / (column.value)(first));
+                    format!(" {:.2} |", median(ratios))
+                }
             };
+            let cells: String = columns.iter().map(cell).collect();
             // A table is written to a text, which cannot fail.
-            let _written = writeln!(
-                table,
-                "| {} | {:.0} | {:.2} | {:.3} | {:.2} | {:.0} MiB | {:.2} ms | {:.2} ms | {:.1} % |",
-                subject.name(),
-                of(|measure| measure.rate),
-                ratio(|measure| measure.rate),
-                of(|measure| measure.cpu),
-                ratio(|measure| measure.cpu),
-                of(|measure| measure.rss),
-                of(|measure| measure.p50_us) / 1000.0,
-                of(|measure| measure.p99_us) / 1000.0,
-                of(|measure| measure.dropped),
-            );
+            let _written = writeln!(table, "| {} |{cells}", subject.name());
         }
-        table
+        note.map_or(table.clone(), |note| format!("{table}\n{note}\n"))
+    }
+
+    /// What a drain beyond the first costs, if that was measured.
+    fn further_drain(&self) -> Option<String> {
+        let drains = |subject: &Subject| match subject {
+            Subject::Router(Router::Logplex { drains }) => Some(*drains),
+            _ => None,
+        };
+        let (_, proxy) =
+            self.subjects.iter().find(|(subject, _)| matches!(subject, Subject::Router(Router::Proxy)))?;
+        let (_, one) = self.subjects.iter().find(|(subject, _)| drains(subject) == Some(1))?;
+        let (most, many) = self.subjects.iter().find_map(|(subject, measures)| {
+            let most = drains(subject).filter(|&drains| drains > 1)?;
+            Some((most, measures))
+        })?;
+        let turns = proxy.iter().zip(one).zip(many);
+        let ratios = turns.map(|((proxy, one), many)| (many.cpu - one.cpu) / f64::from(most - 1) / proxy.cpu);
+        Some(format!(
+            "Each drain from the second to the {most}th costs {:.2} of the proxy's whole CPU.",
+            median(ratios)
+        ))
     }
 }
+
+const LONE_LINE_NOTE: &str = "A line every 50 ms, from the write into the pipe to the sight at the sink: reading, \
+     framing, waking, a request. The first line's includes the connection. Goal: at most 10 ms.";
+
+const STALLED_NOTE: &str = "10,000 lines of this size to a server whose only drain takes a request and never answers: its ring is full. Held \
+     and dropped add up to what was sent, else the run ends with an error. The bound is what may be held by the bytes \
+     of a message, its head of 59 bytes and 46 of count and index included: the ring (1,024 messages, 16 MiB at the \
+     most), history (1,500, 4 MiB), both with one more request of 100 messages, which may be half used; one drain \
+     request in flight, as received and as rendered, in whole batches (100 KiB and two requests, twice); and two \
+     connections (400 KiB and a request each). The idle server has not yet touched the code that the load runs.";
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
@@ -83,10 +162,52 @@ fn head(runs: usize, seconds: u64) -> anyhow::Result<String> {
         "# Benchmarks\n\n\
          `cargo xtask bench -- --runs {runs} --seconds {seconds}`: medians of {runs} runs of {seconds} s, in turns, on \
          {model}, {cores} cores, Linux {}, rsyslog {rsyslog}.\n\n\
-         Messages of 200 bytes from two connections to one sink, all on this machine, so that the programs compete for \
-         its cores. CPU is that of the program under test, a million messages received. A ratio is to the first program \
-         of its table in the same turn: times move with whatever else the machine does, ratios less. In each run \
-         received and told add up to what was sent, else it ends with an error.\n",
+         Where a table does not say otherwise: messages of 200 bytes from two connections to one sink, all on this \
+         machine, so that the programs compete for its cores. CPU is that of the program under test, a million messages \
+         received by one sink. A ratio is to the first program of its table in the same turn: times move with whatever \
+         else the machine does, ratios less. In each run received and told add up to what was sent, else it ends with an \
+         error.\n",
         kernel.trim()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stalled::Stalled;
+
+    fn table(measures: &[(Subject, Measure)]) -> String {
+        let subjects: Vec<Subject> = measures.iter().map(|(subject, _)| *subject).collect();
+        let mut row = Row::new("name", &subjects);
+        for (at, (_, measure)) in measures.iter().enumerate() {
+            row.add(at, *measure);
+        }
+        row.table()
+    }
+
+    #[test]
+    fn a_further_drain_is_told_as_a_share_of_the_proxys_whole_cost() {
+        let router = |router, cpu| (Subject::Router(router), Measure { cpu, ..Measure::default() });
+        let (proxy, one) = (router(Router::Proxy, 2.0), router(Router::Logplex { drains: 1 }, 3.0));
+        let ten = router(Router::Logplex { drains: 10 }, 12.0);
+        let text = table(&[proxy, one, ten]);
+        assert!(text.contains("to the 10th costs 0.50 of the proxy's whole CPU"), "{text}");
+        assert!(!table(&[proxy, one]).contains("Each drain"), "it was not measured");
+    }
+
+    #[test]
+    fn a_table_has_the_columns_of_what_it_measures() {
+        let measure = Measure { p50_us: 1500.0, held: 1124.0, memory: 2.5, bound: 4.0, ..Measure::default() };
+        let lone = table(&[(Subject::LoneLine, measure)]);
+        assert!(
+            lone.contains("| | p50 | p99 |\n|---|---|---|\n| log-shuttle, from a pipe | 1.50 ms |"),
+            "{lone}"
+        );
+        let stalled =
+            table(&[(Subject::Stalled(Stalled { line: 50, messages: 10_000, options: "" }), measure)]);
+        assert!(stalled.contains("| 50 bytes | 1124 |"), "{stalled}");
+        assert!(stalled.contains("| 2.5 MiB | 4.0 MiB |"), "{stalled}");
+        let shuttle = table(&[(Subject::Shuttle { pipe: true }, measure)]);
+        assert!(!shuttle.contains("p50"), "{shuttle}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::report::{Row, write_report};
 use crate::run::{Router, Subject};
+use crate::stalled::Stalled;
 
 /// Runs the rows and writes the table.
 #[derive(Debug, clap::Args)]
@@ -22,11 +23,18 @@ pub(crate) struct Run {
 
 const PROXY: Subject = Subject::Router(Router::Proxy);
 const LOGPLEX: Subject = Subject::Router(Router::Logplex { drains: 1 });
-/// The most that a channel may have.
-const LOGPLEX_5: Subject = Subject::Router(Router::Logplex { drains: 5 });
+const LOGPLEX_10: Subject = Subject::Router(Router::Logplex { drains: 10 });
 const SHUTTLE_FILE: Subject = Subject::Shuttle { pipe: false };
 const SHUTTLE_PIPE: Subject = Subject::Shuttle { pipe: true };
+const LONE_LINE: Subject = Subject::LoneLine;
+const STALLED_50: Subject = stalled(50);
+const STALLED_1K: Subject = stalled(1_000);
+const STALLED_10K: Subject = stalled(10_000);
 const RSYSLOG: Subject = Subject::Router(Router::Rsyslog);
+
+const fn stalled(line: usize) -> Subject {
+    Subject::Stalled(Stalled { line, messages: 10_000, options: "" })
+}
 
 /// Name, subjects (the first is what the others are compared with), arguments of the load.
 const ROWS: &[(&str, &[Subject], &[&str])] = &[
@@ -34,20 +42,20 @@ const ROWS: &[(&str, &[Subject], &[&str])] = &[
     ("500k msg/s, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &["--rate", "500000"]),
     ("50k msg/s, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &["--rate", "50000"]),
     ("single-message requests, full speed", &[PROXY, LOGPLEX], &["--batch", "1"]),
-    ("fan-out, 50k msg/s", &[PROXY, LOGPLEX, LOGPLEX_5], &["--rate", "50000"]),
+    ("fan-out, 50k msg/s", &[PROXY, LOGPLEX, LOGPLEX_10], &["--rate", "50000"]),
     ("1,000,000 lines of 220 bytes, none dropped", &[SHUTTLE_FILE, SHUTTLE_PIPE], &[]),
+    ("lone lines, one every 50 ms", &[LONE_LINE], &[]),
+    ("memory, the only drain stands still", &[STALLED_50, STALLED_1K, STALLED_10K], &[]),
 ];
 
 impl Run {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let seconds = self.seconds.to_string();
         let mut rows = Vec::new();
         for (name, subjects, load) in ROWS.iter().filter(|row| row.0.contains(&self.only)) {
             let mut row = Row::new(name, subjects);
-            let load = [load, &["--seconds", &seconds][..]].concat();
             for run in 1..=self.runs {
                 for (at, subject) in subjects.iter().enumerate() {
-                    let measure = subject.measure(&load)?;
+                    let measure = subject.measure(load, self.seconds)?;
                     eprintln!("{name} · run {run} · {} · {measure:.2?}", subject.name());
                     row.add(at, measure);
                 }

@@ -1,20 +1,20 @@
 //! One measurement: a load, a program under test, sinks; started, run until traffic rests, and read off.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, ensure};
-use logplex_tests::{Server, binary};
+use anyhow::{Context, ensure};
+use logplex_tests::Server;
 use tempfile::TempDir;
 
 use crate::load::Sent;
-use crate::program::{Program, cpu_of_ended_children, cpu_seconds, peak_rss};
+use crate::program::{Program, cpu_seconds, peak_rss};
 use crate::sink::Received;
+use crate::stalled::Stalled;
+use crate::{shuttle, stalled};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,10 @@ pub(crate) enum Subject {
     Router(Router),
     /// `log-shuttle`, which reads lines from a file, or from a pipe.
     Shuttle { pipe: bool },
+    /// `log-shuttle`, which reads a line now and then from a pipe.
+    LoneLine,
+    /// The memory of `logplex serve` whose only drain stands still.
+    Stalled(Stalled),
 }
 
 /// What stands between load and sinks.
@@ -36,18 +40,25 @@ pub(crate) enum Router {
     Rsyslog,
 }
 
-/// What one measurement gave.
-#[derive(Clone, Copy, Debug)]
+/// What one measurement gave. What a subject does not have stays zero, and has no column in its table.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Measure {
     /// Messages received by one sink a second.
     pub(crate) rate: f64,
     /// CPU-seconds of the subject a million messages that one sink received.
     pub(crate) cpu: f64,
+    /// MiB at the most.
     pub(crate) rss: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     /// Percent of the messages sent that were dropped, and told.
     pub(crate) dropped: f64,
+    /// Messages that a drain which stands still holds.
+    pub(crate) held: f64,
+    /// MiB at the most over those of the idle server.
+    pub(crate) memory: f64,
+    /// MiB that `memory` should not pass.
+    pub(crate) bound: f64,
 }
 
 /// How long traffic may take to come to rest after the load has ended.
@@ -62,21 +73,25 @@ impl Subject {
             Subject::Router(Router::Rsyslog) => "rsyslog, TCP to TCP".to_owned(),
             Subject::Shuttle { pipe: false } => "log-shuttle, from a file".to_owned(),
             Subject::Shuttle { pipe: true } => "log-shuttle, from a pipe".to_owned(),
+            Subject::LoneLine => "log-shuttle, from a pipe".to_owned(),
+            Subject::Stalled(stalled) => stalled.name(),
         }
     }
 
-    /// Measures once; `load` is for the load generator of a router.
-    pub(crate) fn measure(self, load: &[&str]) -> anyhow::Result<Measure> {
+    /// Measures once, for about so many seconds where time matters; `load` is for the load generator of a router.
+    pub(crate) fn measure(self, load: &[&str], seconds: u64) -> anyhow::Result<Measure> {
         match self {
-            Subject::Router(router) => router.measure(load),
-            Subject::Shuttle { pipe } => measure_shuttle(pipe),
+            Subject::Router(router) => router.measure(load, seconds),
+            Subject::Shuttle { pipe } => shuttle::many_lines(pipe),
+            Subject::LoneLine => shuttle::lone_lines(seconds),
+            Subject::Stalled(stalled) => stalled::measure(stalled),
         }
     }
 }
 
 impl Router {
     /// Sends a load of these arguments through the router.
-    fn measure(self, load: &[&str]) -> anyhow::Result<Measure> {
+    fn measure(self, load: &[&str], seconds: u64) -> anyhow::Result<Measure> {
         let tcp = self == Router::Rsyslog;
         let sink_args: &[&str] = if tcp { &["sink", "--tcp"] } else { &["sink"] };
         let drains = if let Router::Logplex { drains } = self { drains } else { 1 };
@@ -89,8 +104,8 @@ impl Router {
         }
         let running = Running::start(self, &addresses)?;
         let before = cpu_seconds(running.id)?;
-        let to = running.address.to_string();
-        let mut args = vec!["load", to.as_str()];
+        let (to, seconds) = (running.address.to_string(), seconds.to_string());
+        let mut args = vec!["load", to.as_str(), "--seconds", seconds.as_str()];
         args.extend(tcp.then_some("--tcp"));
         args.extend(load);
         let sent: Sent = Program::part(&args, &[("BENCH_TOKEN", &running.token)])?.report()?;
@@ -106,12 +121,13 @@ impl Router {
             p50_us: first.p50_us.into(),
             p99_us: first.p99_us.into(),
             dropped: first.told as f64 * 100.0 / sent.messages as f64,
+            ..Measure::default()
         })
     }
 }
 
 /// Waits until all that was sent was received or told.
-fn settled(sink: &mut Program, sent: u64) -> anyhow::Result<Received> {
+pub(crate) fn settled(sink: &mut Program, sent: u64) -> anyhow::Result<Received> {
     let until = Instant::now() + REST;
     loop {
         let received: Received = sink.ask()?;
@@ -122,51 +138,6 @@ fn settled(sink: &mut Program, sent: u64) -> anyhow::Result<Received> {
         ensure!(sum < sent && Instant::now() < until, "{sent} sent, but {received:?}");
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// The lines that a shuttle ships in one measurement, and how long each is.
-const LINES: u64 = 1_000_000;
-const LINE: usize = 220;
-
-/// Ships lines with nothing dropped. The cost is the whole process's, start and end included.
-fn measure_shuttle(pipe: bool) -> anyhow::Result<Measure> {
-    let mut sink = Program::part(&["sink"], &[])?;
-    let url = format!("http://token:t@{}/logs", sink.address()?);
-    let folder = TempDir::new()?;
-    let path = folder.path().join("lines");
-    let mut lines = BufWriter::new(File::create(&path)?);
-    let line = format!("{}\n", "x".repeat(LINE - 1));
-    for _ in 0..LINES {
-        lines.write_all(line.as_bytes())?;
-    }
-    lines.flush()?;
-    let mut file = File::open(&path)?;
-    let before = cpu_of_ended_children()?;
-    let mut command = Command::new(binary("log-shuttle"));
-    command.arg("--drop=false").env("LOGS_URL", url);
-    command.stdin(if pipe { Stdio::piped() } else { Stdio::from(file.try_clone()?) });
-    let mut shuttle = command.spawn().context("cannot start log-shuttle")?;
-    let writer = shuttle.stdin.take().map(|mut stdin| thread::spawn(move || io::copy(&mut file, &mut stdin)));
-    let mut rss = 0.0;
-    while shuttle.try_wait()?.is_none() {
-        // It may end between the two looks.
-        rss = peak_rss(shuttle.id()).unwrap_or(rss);
-        thread::sleep(Duration::from_millis(5));
-    }
-    if let Some(writer) = writer {
-        let copied = writer.join().map_err(|_panicked| anyhow!("the writer failed"))?;
-        ensure!(copied? == LINES * LINE as u64, "not all lines were read");
-    }
-    let cpu = cpu_of_ended_children()? - before;
-    let received = settled(&mut sink, LINES)?;
-    Ok(Measure {
-        rate: received.messages as f64 / received.seconds,
-        cpu: cpu * 1e6 / LINES as f64,
-        rss,
-        p50_us: 0.0,
-        p99_us: 0.0,
-        dropped: received.told as f64 * 100.0 / LINES as f64,
-    })
 }
 
 /// A running router.
@@ -189,8 +160,9 @@ impl Running {
                 let token = String::new();
                 Ok(Running { id, address, token, _server: None, _program: Some(program), _folder: None })
             }
-            Router::Logplex { .. } => {
-                let server = Server::start();
+            Router::Logplex { drains } => {
+                // By default a channel may not have as many drains as some rows need.
+                let server = Server::options().env("LOGPLEX_MAX_DRAINS", &drains.to_string()).start();
                 let token = server.create_app("bench");
                 for sink in sinks {
                     server.add_drain("bench", &format!("http://{sink}/"));

@@ -4,15 +4,14 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 
-use crate::step::{Step, root};
+use crate::step::{Step, root, target};
 
 /// Builds, and runs the bench with `args`.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
     if !Step::cargo("build --release -p logplex-server -p log-shuttle -p logplex-bench").run()? {
         return Ok(ExitCode::FAILURE);
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let status = Command::new(target.join("release/logplex-bench"))
+    let status = Command::new(target().join("release/logplex-bench"))
         .arg("run")
         .args(args)
         .current_dir(root())

@@ -3,6 +3,7 @@
 
 mod bench;
 mod count;
+mod guard;
 mod lint;
 mod needs;
 mod step;
@@ -22,8 +23,14 @@ enum Task {
     Lint,
     /// Build release and measure it against its peers; writes BENCHMARKS.md. `-- --help` shows the options.
     Bench {
+        /// Count the instructions of the core's work instead, and fail where they are more than was accepted.
+        #[arg(long)]
+        guard: bool,
+        /// Accept the counts as they are now.
+        #[arg(long, requires = "guard")]
+        accept: bool,
         /// For the bench.
-        #[arg(last = true)]
+        #[arg(last = true, conflicts_with = "guard")]
         args: Vec<String>,
     },
 }
@@ -32,7 +39,8 @@ fn main() -> anyhow::Result<ExitCode> {
     match Task::parse() {
         Task::Test => test::run(),
         Task::Lint => lint::run(),
-        Task::Bench { args } => bench::run(&args),
+        Task::Bench { guard: true, accept, .. } => guard::run(accept),
+        Task::Bench { args, .. } => bench::run(&args),
     }
 }
 

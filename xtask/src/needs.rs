@@ -1,8 +1,7 @@
-//! Set-up: the programs that some tests need beside the workspace itself.
+//! Set-up: the programs that some tests, and the guard, need beside the workspace itself.
 //!
 //! A need that is missing is installed from Debian's packages when that is allowed (root on a machine with
-//! `apt-get`). Otherwise it is named, with the tests that are left out because of it; with `CI=true` nothing may
-//! be left out.
+//! `apt-get`). Otherwise it is named, with what is left out because of it; with `CI=true` nothing may be left out.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,7 +28,15 @@ const NEEDS: &[Need] = &[
 pub(crate) fn unmet(tests: &Path) -> Vec<&'static Need> {
     let files = test_files(tests);
     let used = |need: &&Need| files.iter().any(|file| file.starts_with(need.used_by));
-    NEEDS.iter().filter(used).filter(|need| !met(need)).collect()
+    let unmet = |need: &&Need| {
+        !met(need.tool, need.debian_package, &format!("the tests of tests/tests/{}*.rs", need.used_by))
+    };
+    NEEDS.iter().filter(used).filter(unmet).collect()
+}
+
+/// Whether nothing may be left out.
+pub(crate) fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true")
 }
 
 /// The names of the test files in `tests`, without `.rs`, in order.
@@ -50,17 +57,18 @@ pub(crate) fn present(tool: &str) -> bool {
     folders.into_iter().any(|folder| folder.join(tool).is_file())
 }
 
-fn met(need: &Need) -> bool {
-    if present(need.tool) {
+/// Whether `tool` is there, or could be installed; else it is named on stderr, with what is left out for it.
+pub(crate) fn met(tool: &str, debian_package: &str, left_out: &str) -> bool {
+    if present(tool) {
         return true;
     }
-    let why = match install(need.debian_package) {
-        Ok(()) if present(need.tool) => return true,
-        Ok(()) => format!("package {} holds no {}", need.debian_package, need.tool),
+    let why = match install(debian_package) {
+        Ok(()) if present(tool) => return true,
+        Ok(()) => format!("package {debian_package} holds no {tool}"),
         Err(why) => why,
     };
-    eprintln!("xtask: missing: {} (Debian package {}): {why}", need.tool, need.debian_package);
-    eprintln!("xtask: left out: the tests of tests/tests/{}*.rs", need.used_by);
+    eprintln!("xtask: missing: {tool} (Debian package {debian_package}): {why}");
+    eprintln!("xtask: left out: {left_out}");
     false
 }
 

@@ -93,6 +93,11 @@ pub(crate) fn root() -> PathBuf {
     package.as_deref().and_then(Path::parent).map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Copies `from` to `to` line by line and counts the tests that the lines report.
 fn pass_through(runner: Runner, from: impl Read, mut to: impl Write) -> Count {
     let mut count = Count::default();

@@ -30,7 +30,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     } else {
         failed_steps += 1;
     }
-    if std::env::var("CI").is_ok_and(|ci| ci == "true") && (!left_out.is_empty() || count.skipped > 0) {
+    if needs::is_ci() && (!left_out.is_empty() || count.skipped > 0) {
         eprintln!("xtask: failed: CI=true allows nothing to be left out, and {}", what_was(&left_out, count));
         failed_steps += 1;
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use crate::buffer::{self, Buffer};
 use crate::chunk::Chunk;
 use crate::foreign;
 use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
@@ -144,7 +145,7 @@ impl Batch {
                 }
             }
         }
-        Ok(builder.build(rewritten.map_or(body, cut_to_size)))
+        Ok(builder.build(rewritten.map_or(body, |bytes| buffer::copy(&bytes))))
     }
 
     /// Takes a text, one message a line; empty lines are skipped, a line over the limit is cut into several
@@ -174,7 +175,7 @@ impl Batch {
                 }
             }
         }
-        Ok(builder.build(cut_to_size(out)))
+        Ok(builder.build(buffer::copy(&out)))
     }
 
     /// The messages for which `keep` is true in a buffer of their own, or `None` if that is all of them.
@@ -185,17 +186,18 @@ impl Batch {
 
     fn gather(&self, indexes: impl ExactSizeIterator<Item = usize> + Clone) -> Batch {
         let size = indexes.clone().map(|index| self.frame(index).len() + 8).sum();
-        let mut bytes = Vec::with_capacity(size);
+        let mut bytes = Buffer::with_capacity(size);
         let mut entries = Vec::with_capacity(indexes.len());
         for index in indexes {
             let frame = self.frame(index);
-            put_count(&mut bytes, frame.len());
+            bytes.extend_from_slice(itoa::Buffer::new().format(frame.len()).as_bytes());
+            bytes.extend_from_slice(b" ");
             let start = bytes.len() as u32;
             bytes.extend_from_slice(frame);
             entries.push(Entry { start, end: bytes.len() as u32, ..self.entries[index] });
         }
         Batch {
-            bytes: cut_to_size(bytes),
+            bytes: bytes.build(),
             has_notices: entries.iter().any(|entry| entry.is_notice),
             entries: entries.into(),
             token_name: self.token_name.clone(),
@@ -324,12 +326,6 @@ pub(crate) fn cut_point(bytes: &[u8], most: usize) -> usize {
     }
     let is_start = |at: &usize| bytes[*at] & 0xC0 != 0x80;
     (most.saturating_sub(3).max(1)..=most).rev().find(is_start).unwrap_or(most)
-}
-
-/// What rests must not keep spare room alive.
-fn cut_to_size(mut bytes: Vec<u8>) -> Bytes {
-    bytes.shrink_to_fit();
-    bytes.into()
 }
 
 impl Chunk for Batch {

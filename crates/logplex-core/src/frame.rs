@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::buffer;
 use crate::chunk::Chunk;
 use crate::ledger::Tally;
 
@@ -178,7 +179,7 @@ impl Chunk for Frames {
     fn copy_out(&self, range: Range<usize>) -> Frames {
         let base = self.start_of(range.start) as u32;
         Frames {
-            bytes: Bytes::copy_from_slice(&self.wire(range.clone())),
+            bytes: buffer::copy(&self.wire(range.clone())),
             ends: self.ends[range].iter().map(|end| end - base).collect(),
         }
     }

@@ -23,6 +23,7 @@
 //! assert_eq!(ring.take(&Policy::default()).messages(), 2);
 //! ```
 
+pub mod buffer;
 pub mod frame;
 pub mod message;
 #[cfg(feature = "client")]

@@ -34,6 +34,9 @@ const CONNECTIONS_MAX: usize = 16 * 1024;
 /// our own clients give up a connection, so that it is they who close it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// The most that a connection's read buffer grows to, and the largest request head.
+const READ_BUFFER: usize = 64 * 1024;
+
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -177,6 +180,7 @@ async fn serve_connection(stream: TcpStream, router: Router, cancelled: Cancella
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades();
     tokio::pin!(connection);

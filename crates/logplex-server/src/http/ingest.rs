@@ -9,10 +9,11 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::Utc;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
+use logplex_core::buffer::{self, Buffer};
 use logplex_core::message::Form;
 use logplex_core::{Batch, Chain, Chunk, FrameError, FrameLimit, Origin};
 use tokio::time::Instant;
@@ -206,7 +207,7 @@ async fn read_body(app: &App, mut body: Body, declared: usize) -> Result<Bytes, 
     }
     let read = async {
         let mut place = None;
-        let mut buffer = BytesMut::new();
+        let mut buffer = Buffer::with_capacity(declared);
         loop {
             let known = declared.max(buffer.len());
             if known > BODY_LARGE && place.is_none() {
@@ -215,19 +216,16 @@ async fn read_body(app: &App, mut body: Body, declared: usize) -> Result<Bytes, 
             let Some(frame) = body.frame().await else { break };
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
             if buffer.is_empty() && data.len() == declared {
-                // All of it in one piece, as small bodies come: no copy, but for what rests in rings it must
-                // not keep a larger read buffer alive.
-                return Ok(Bytes::copy_from_slice(&data));
+                // All of it in one piece, as small bodies come: one copy, for what rests in rings must not keep
+                // a larger read buffer alive.
+                return Ok(buffer::copy(&data));
             }
             if buffer.len() + data.len() > BODY_MAX {
                 return Err(too_large());
             }
-            if buffer.is_empty() {
-                buffer.reserve(declared.max(data.len()));
-            }
             buffer.extend_from_slice(&data);
         }
-        Ok(right_sized(buffer))
+        Ok(buffer.build())
     };
     match tokio::time::timeout(app.body_timeout, read).await {
         Ok(body) => body,
@@ -243,13 +241,6 @@ fn broken(error: axum::Error) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, Rejection::Truncated, text)
 }
 
-fn right_sized(buffer: BytesMut) -> Bytes {
-    if buffer.capacity() > buffer.len() + buffer.len() / 4 {
-        return Bytes::copy_from_slice(&buffer);
-    }
-    buffer.freeze()
-}
-
 fn unpack(body: &Bytes) -> Result<Bytes, Refusal> {
     let mut unpacked = Vec::new();
     let mut decoder = MultiGzDecoder::new(&body[..]).take(BODY_MAX as u64 + 1);
@@ -260,6 +251,5 @@ fn unpack(body: &Bytes) -> Result<Bytes, Refusal> {
     if unpacked.len() > BODY_MAX {
         return Err(too_large());
     }
-    unpacked.shrink_to_fit();
-    Ok(unpacked.into())
+    Ok(buffer::copy(&unpacked))
 }

@@ -118,6 +118,34 @@ fn a_channel_has_at_most_six_drains_reserved_ones_not_counted() {
 }
 
 #[test]
+fn the_operator_says_how_many_drains_a_channel_may_have() {
+    let mut server = Server::options().args(&["--max-drains", "2"]).start();
+    server.create_app("app");
+    let add = |server: &Server, n, status| {
+        let body = json!({ "url": format!("http://203.0.113.1/{n}") });
+        ask(server, "POST /v3/channels/app/drains", Some(body), status)
+    };
+    add(&server, 1, 201);
+    add(&server, 2, 201);
+    assert_eq!(add(&server, 3, 422), json!({ "error": "maximum number of drains reached" }));
+    server.set_options(Server::options().env("LOGPLEX_MAX_DRAINS", "8"));
+    server.restart();
+    for n in 3..9 {
+        add(&server, n, 201);
+    }
+    add(&server, 9, 422);
+    // Fewer than there are: none is taken away, each can be changed, and none can be added.
+    server.set_options(Server::options().args(&["--max-drains", "1"]));
+    server.restart();
+    let channel = ask(&server, "GET /v3/channels/app", None, 200);
+    assert_eq!(channel["drains"].as_array().map(Vec::len), Some(8));
+    let route = format!("PUT /v3/channels/app/drains/{}", id(&channel["drains"][0]));
+    ask(&server, &route, Some(json!({ "url": "http://203.0.113.1/10" })), 200);
+    ask(&server, "PUT /v3/channels/app/drains/999999", Some(json!({ "url": TARGET })), 404);
+    add(&server, 11, 422);
+}
+
+#[test]
 fn urls_that_cannot_be_drained_to_are_refused() {
     let server = Server::start();
     server.create_app("app");

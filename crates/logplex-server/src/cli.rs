@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
-use crate::config::{Config, Secret, base_url};
+use crate::config::{Config, DEFAULT_MAX_DRAINS, Secret, base_url};
 
 /// A log router that drops the oldest when a reader falls behind, and says so.
 #[derive(Debug, Parser)]
@@ -49,6 +49,9 @@ pub(crate) struct ServeArgs {
     /// The most messages a second that one channel may bring, after a burst of 1,024; more is answered 429
     #[arg(long, env = "LOGPLEX_CHANNEL_RATE", value_name = "MESSAGES")]
     channel_rate: Option<NonZeroU32>,
+    /// The most drains that one channel may have; one more is answered 422
+    #[arg(long, env = "LOGPLEX_MAX_DRAINS", value_name = "N", default_value_t = DEFAULT_MAX_DRAINS)]
+    max_drains: NonZeroUsize,
     /// How many threads do the work; half as many as there are cores if absent
     #[arg(long, env = "LOGPLEX_WORKERS", value_name = "N")]
     workers: Option<NonZeroUsize>,
@@ -82,6 +85,7 @@ impl TryFrom<ServeArgs> for Config {
             api_key: Secret::from_variable_or_file(variable, args.api_key_file.as_ref())?,
             allow_private_drains: args.allow_private_drains,
             channel_rate: args.channel_rate,
+            max_drains: args.max_drains,
             grace: Duration::from_secs(args.grace.into()),
             ring: RingLimits::default(),
         })

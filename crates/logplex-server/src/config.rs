@@ -1,12 +1,15 @@
 //! The server's settings, checked: the rest of the program sees only these.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use logplex_core::RingLimits;
+
+/// The most drains a channel unless the operator says otherwise: the original's number.
+pub(crate) const DEFAULT_MAX_DRAINS: NonZeroUsize = NonZeroUsize::new(6).expect("6 is not 0");
 
 /// A secret; `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -60,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) allow_private_drains: bool,
     /// Messages a second that one channel may bring.
     pub(crate) channel_rate: Option<NonZeroU32>,
+    /// The most drains with a URL that one channel may have.
+    pub(crate) max_drains: NonZeroUsize,
     /// How long a stop may take.
     pub(crate) grace: Duration,
     pub(crate) ring: RingLimits,

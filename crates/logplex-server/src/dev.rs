@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DevArgs, Output, TailArgs};
 use crate::client::ApiClient;
-use crate::config::{Config, Secret};
+use crate::config::{Config, DEFAULT_MAX_DRAINS, Secret};
 use crate::follow::Follower;
 use crate::serve::Server;
 use crate::stop_on_signals;
@@ -39,6 +39,7 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         api_key: None,
         allow_private_drains: true,
         channel_rate: None,
+        max_drains: DEFAULT_MAX_DRAINS,
         grace: GRACE,
         ring: RingLimits::default(),
     })

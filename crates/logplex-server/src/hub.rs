@@ -4,6 +4,7 @@
 //! store first, one at a time; these calls block on the disk.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -23,9 +24,6 @@ use crate::destination::{Destination, DestinationError};
 use crate::drain::{Drain, DrainContext};
 use crate::mailbox::lock;
 use crate::store::{ChannelRecord, DrainRecord, SessionRecord, Store, TokenRecord};
-
-/// The most drains with a URL that a channel may have; the original's number.
-const DRAINS_PER_CHANNEL: usize = 6;
 
 /// How long a session's URL works; the original's number.
 const SESSION_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::seconds(360);
@@ -70,6 +68,8 @@ pub(crate) struct Hub {
     /// Channels whose checkpoints the ticker keeps up to date.
     watched: Mutex<Vec<Arc<Channel>>>,
     drain_context: Arc<DrainContext>,
+    /// The most drains with a URL that a channel may have.
+    max_drains: NonZeroUsize,
     repeats_in_all: Arc<AtomicUsize>,
 }
 
@@ -91,7 +91,11 @@ struct Registered {
 
 impl Hub {
     /// Reads everything back from the store, and tells drains what an earlier process left untold.
-    pub(crate) fn open(store: Store, drain_context: Arc<DrainContext>) -> anyhow::Result<Hub> {
+    pub(crate) fn open(
+        store: Store,
+        drain_context: Arc<DrainContext>,
+        max_drains: NonZeroUsize,
+    ) -> anyhow::Result<Hub> {
         let loaded = store.load()?;
         let hub = Hub {
             store,
@@ -99,6 +103,7 @@ impl Hub {
             changing: Mutex::new(()),
             watched: Mutex::default(),
             drain_context,
+            max_drains,
             repeats_in_all: Arc::default(),
         };
         let mut checkpoints: HashMap<String, Vec<u8>> = loaded.checkpoints.into_iter().collect();
@@ -303,8 +308,8 @@ impl Hub {
         let id = self.next_drain_id()?;
         let drain = DrainRecord { id, token: format!("d.{}", Uuid::new_v4()), url: url.map(str::to_owned) };
         let (channel, ()) = self.change(channel, |record| {
-            if url.is_some() {
-                check_room(record, url, None)?;
+            if let Some(url) = url {
+                self.check_room(record, url, None)?;
             }
             record.drains.push(drain.clone());
             Ok(())
@@ -328,10 +333,10 @@ impl Hub {
     pub(crate) fn set_drain(&self, channel: &str, id: u64, url: &str) -> Result<DrainRecord, HubError> {
         let destination = Destination::parse(url)?;
         let (channel, drain) = self.change(channel, |record| {
-            check_room(record, Some(url), Some(id))?;
-            let drain = record.drains.iter_mut().find(|drain| drain.id == id).ok_or(HubError::NotFound)?;
-            drain.url = Some(url.to_owned());
-            Ok(drain.clone())
+            let at = record.drains.iter().position(|drain| drain.id == id).ok_or(HubError::NotFound)?;
+            self.check_room(record, url, Some(id))?;
+            record.drains[at].url = Some(url.to_owned());
+            Ok(record.drains[at].clone())
         })?;
         match channel.drains().iter().find(|drain| drain.id == id) {
             Some(running) => running.redirect(destination),
@@ -349,6 +354,20 @@ impl Hub {
         })?;
         for drain in channel.remove_drains(|drain| drain.id == id) {
             drain.stop(Instant::now() + REMOVAL_GRACE);
+        }
+        Ok(())
+    }
+
+    /// Whether `url` may be given to the drain `own`, or to a new one.
+    fn check_room(&self, record: &ChannelRecord, url: &str, own: Option<u64>) -> Result<(), HubError> {
+        let with_url = || record.drains.iter().filter(|drain| drain.url.is_some());
+        if with_url().any(|drain| drain.url.as_deref() == Some(url) && Some(drain.id) != own) {
+            return Err(HubError::Exists);
+        }
+        // One that only changes its URL takes no more room, even where the limit was lowered since.
+        let is_new = with_url().all(|drain| Some(drain.id) != own);
+        if is_new && with_url().count() >= self.max_drains.get() {
+            return Err(HubError::TooManyDrains);
         }
         Ok(())
     }
@@ -467,16 +486,4 @@ impl Hub {
 
 fn new_token(name: &str) -> TokenRecord {
     TokenRecord { id: format!("t.{}", Uuid::new_v4()), name: name.to_owned() }
-}
-
-/// Whether a drain with `url` may be added, or be given to the drain `own`.
-fn check_room(record: &ChannelRecord, url: Option<&str>, own: Option<u64>) -> Result<(), HubError> {
-    let others = || record.drains.iter().filter(|drain| drain.url.is_some() && Some(drain.id) != own);
-    if others().any(|drain| drain.url.as_deref() == url) {
-        return Err(HubError::Exists);
-    }
-    if others().count() >= DRAINS_PER_CHANNEL {
-        return Err(HubError::TooManyDrains);
-    }
-    Ok(())
 }

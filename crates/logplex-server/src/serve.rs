@@ -67,7 +67,7 @@ impl Server {
         let store = Store::open(&config.data_dir)?;
         let drains = Tasks::default();
         let context = drain_context(&config, drains.clone())?;
-        let hub = Hub::open(store, context)?;
+        let hub = Hub::open(store, context, config.max_drains)?;
         let new_key = match &config.api_key {
             Some(key) => {
                 hub.accept_key(key.expose());

@@ -56,8 +56,17 @@ pub(crate) enum DestinationError {
     Contradiction { one: &'static str, other: &'static str },
     #[error("the drain option {option:?} is for {only} drains")]
     NotHere { option: &'static str, only: &'static str },
+    #[error("no bundle of certificates is named {name:?}; {}", known_cas(.known))]
+    UnknownCa { name: String, known: Vec<String> },
     #[error("the URL's fragment is longer than {FRAGMENT_MAX} bytes")]
     TooLong,
+}
+
+fn known_cas(known: &[String]) -> String {
+    match known {
+        [] => "the server was started without --drain-ca".to_owned(),
+        known => format!("known: {}", known.join(", ")),
+    }
 }
 
 /// What a message looks like on the wire.

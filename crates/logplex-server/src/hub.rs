@@ -9,9 +9,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use logplex_core::message::Form;
-use logplex_core::{Batch, FrameLimit, Frames, Gap, Origin, Teller};
+use logplex_core::{Batch, FrameLimit, Frames, Gap, Message, Origin, Teller};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ const SESSION_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::seconds(360);
 const SESSIONS_MAX: usize = 100_000;
 
 /// How long a removed drain may go on sending what it holds.
-const REMOVAL_GRACE: Duration = Duration::from_secs(5);
+const REMOVAL_GRACE: Duration = Duration::from_secs(10);
 
 /// Why a change was refused.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,8 @@ pub(crate) struct Hub {
     changing: Mutex<()>,
     /// Channels whose checkpoints the ticker keeps up to date.
     watched: Mutex<Vec<Arc<Channel>>>,
+    /// Drains that were removed and go on sending for a short time, with their channels.
+    leaving: Mutex<Vec<(Arc<Channel>, Arc<Drain>)>>,
     drain_context: Arc<DrainContext>,
     /// The most drains with a URL that a channel may have.
     max_drains: NonZeroUsize,
@@ -102,6 +104,7 @@ impl Hub {
             registry: RwLock::default(),
             changing: Mutex::new(()),
             watched: Mutex::default(),
+            leaving: Mutex::default(),
             drain_context,
             max_drains,
             repeats_in_all: Arc::default(),
@@ -172,6 +175,9 @@ impl Hub {
         untold: Option<(Gap, Gap)>,
     ) {
         let drain = Drain::new(record.id, &record.token, destination, self.drain_context.clone());
+        if record.paused {
+            drain.pause();
+        }
         if let Some((reader, for_channel)) = untold {
             info!(drain = record.token, untold = reader.total(), "telling what the last process could not");
             drain.mailbox.with_ledger(|ledger| ledger.inherit(reader, for_channel));
@@ -269,7 +275,7 @@ impl Hub {
         drop(registry);
         if let Some(removed) = removed {
             for drain in removed.channel.remove_drains(|_| true) {
-                drain.stop(Instant::now() + REMOVAL_GRACE);
+                drain.remove(Instant::now() + REMOVAL_GRACE);
             }
         }
         Ok(())
@@ -292,6 +298,15 @@ impl Hub {
         change: impl FnOnce(&mut ChannelRecord) -> Result<T, HubError>,
     ) -> Result<(Arc<Channel>, T), HubError> {
         let _changing = lock(&self.changing);
+        self.change_locked(id, change)
+    }
+
+    /// As [`Hub::change`], for who holds `changing`.
+    fn change_locked<T>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut ChannelRecord) -> Result<T, HubError>,
+    ) -> Result<(Arc<Channel>, T), HubError> {
         let channel = self.channel(id).ok_or(HubError::NotFound)?;
         let mut record = self.record(id).ok_or(HubError::NotFound)?;
         let result = change(&mut record)?;
@@ -304,9 +319,10 @@ impl Hub {
 
     /// Adds a drain, or reserves its token if there is no URL yet.
     pub(crate) fn add_drain(&self, channel: &str, url: Option<&str>) -> Result<DrainRecord, HubError> {
-        let destination = url.map(Destination::parse).transpose()?;
+        let destination = url.map(|url| self.destination(url)).transpose()?;
         let id = self.next_drain_id()?;
-        let drain = DrainRecord { id, token: format!("d.{}", Uuid::new_v4()), url: url.map(str::to_owned) };
+        let token = format!("d.{}", Uuid::new_v4());
+        let drain = DrainRecord { id, token, url: url.map(str::to_owned), paused: false };
         let (channel, ()) = self.change(channel, |record| {
             if let Some(url) = url {
                 self.check_room(record, url, None)?;
@@ -331,14 +347,14 @@ impl Hub {
 
     /// Gives a drain its URL, or another one; what it holds stays held.
     pub(crate) fn set_drain(&self, channel: &str, id: u64, url: &str) -> Result<DrainRecord, HubError> {
-        let destination = Destination::parse(url)?;
+        let destination = self.destination(url)?;
         let (channel, drain) = self.change(channel, |record| {
             let at = record.drains.iter().position(|drain| drain.id == id).ok_or(HubError::NotFound)?;
             self.check_room(record, url, Some(id))?;
             record.drains[at].url = Some(url.to_owned());
             Ok(record.drains[at].clone())
         })?;
-        match channel.drains().iter().find(|drain| drain.id == id) {
+        match channel.drain(id) {
             Some(running) => running.redirect(destination),
             None => self.install(&channel, &drain, destination, None),
         }
@@ -353,7 +369,8 @@ impl Hub {
             if record.drains.len() == before { Err(HubError::NotFound) } else { Ok(()) }
         })?;
         for drain in channel.remove_drains(|drain| drain.id == id) {
-            drain.stop(Instant::now() + REMOVAL_GRACE);
+            drain.remove(Instant::now() + REMOVAL_GRACE);
+            lock(&self.leaving).push((channel.clone(), drain));
         }
         Ok(())
     }
@@ -370,6 +387,37 @@ impl Hub {
             return Err(HubError::TooManyDrains);
         }
         Ok(())
+    }
+
+    /// Pauses or resumes a drain of this channel, over restarts too.
+    pub(crate) fn pause_drain(&self, channel: &str, id: u64, paused: bool) -> Result<Arc<Drain>, HubError> {
+        // The order under way is the order in the store: no other change comes between the two.
+        let _changing = lock(&self.changing);
+        let (channel, ()) = self.change_locked(channel, |record| {
+            let drain = record.drains.iter_mut().find(|drain| drain.id == id && drain.url.is_some());
+            drain.ok_or(HubError::NotFound)?.paused = paused;
+            Ok(())
+        })?;
+        let drain = channel.drain(id).ok_or(HubError::NotFound)?;
+        if paused {
+            drain.pause()
+        } else {
+            drain.resume()
+        }
+        Ok(drain)
+    }
+
+    /// Checks a drain's URL, and that the bundle it names is configured.
+    fn destination(&self, url: &str) -> Result<Destination, DestinationError> {
+        let destination = Destination::parse(url)?;
+        match &destination.ca {
+            Some(name) if !self.drain_context.ca_outlets.contains_key(name) => {
+                let mut known: Vec<_> = self.drain_context.ca_outlets.keys().cloned().collect();
+                known.sort();
+                Err(DestinationError::UnknownCa { name: name.clone(), known })
+            }
+            _ => Ok(destination),
+        }
     }
 
     // === Sessions ===
@@ -431,23 +479,41 @@ impl Hub {
         }
         let busy: Vec<_> = watched.into_iter().filter(|channel| channel.tick(&self.store, now)).collect();
         lock(&self.watched).extend(busy);
+        self.tell_of_leavers(now);
     }
 
     fn copy_notices(&self, channel: &Arc<Channel>, at_once: bool, now: DateTime<Utc>) {
         for drain in channel.drains() {
-            let Some(notice) = drain.notice_for_channel(at_once) else { continue };
-            let origin = Origin {
-                token_name: "heroku".into(),
-                token: "".into(),
-                form: Form::Any,
-                limit: FrameLimit::MAX,
-                now,
-            };
-            let frames = Frames::from_messages([notice.message("heroku", now)]);
-            match Batch::decode(frames.wire(0..1), &origin) {
-                Ok(batch) => self.publish(channel, Arc::new(batch), Producer::Notice, now),
-                Err(error) => error!(drain = drain.token, %error, "notice not readable"),
-            }
+            self.tell_of(channel, &drain, at_once, now);
+        }
+    }
+
+    /// Tells channels what drains could not send that were removed and have ended.
+    fn tell_of_leavers(&self, now: DateTime<Utc>) {
+        let ended: Vec<_> = lock(&self.leaving).extract_if(.., |(_, drain)| drain.has_ended()).collect();
+        for (channel, drain) in ended {
+            self.tell_of(&channel, &drain, true, now);
+        }
+    }
+
+    /// Tells a channel how a drain fares and what it missed, if that is due.
+    fn tell_of(&self, channel: &Arc<Channel>, drain: &Drain, at_once: bool, now: DateTime<Utc>) {
+        let mut messages: Vec<Vec<u8>> = drain.take_lines().iter().map(|line| own_line(line, now)).collect();
+        messages.extend(drain.notice_for_channel(at_once).map(|notice| notice.message("heroku", now)));
+        if messages.is_empty() {
+            return;
+        }
+        let origin = Origin {
+            token_name: "heroku".into(),
+            token: "".into(),
+            form: Form::Any,
+            limit: FrameLimit::MAX,
+            now,
+        };
+        let frames = Frames::from_messages(&messages);
+        match Batch::decode(frames.wire(0..messages.len()), &origin) {
+            Ok(batch) => self.publish(channel, Arc::new(batch), Producer::Notice, now),
+            Err(error) => error!(drain = drain.token, %error, "notice not readable"),
         }
     }
 
@@ -458,6 +524,9 @@ impl Hub {
                 drain.stop(deadline);
             }
         }
+        for (_, drain) in lock(&self.leaving).iter() {
+            drain.stop(deadline);
+        }
     }
 
     /// Tells tails what their channels' drains could not send, at once: they are about to end. Where nobody
@@ -466,6 +535,7 @@ impl Hub {
         for channel in self.channels().into_iter().filter(|channel| channel.has_tails()) {
             self.copy_notices(&channel, true, now);
         }
+        self.tell_of_leavers(now);
     }
 
     /// Writes the exact numbers that the next start will tell. Returns how many messages those are.
@@ -486,4 +556,22 @@ impl Hub {
 
 fn new_token(name: &str) -> TokenRecord {
     TokenRecord { id: format!("t.{}", Uuid::new_v4()), name: name.to_owned() }
+}
+
+/// A line of our own on a channel, as its copies of notices have it.
+fn own_line(text: &str, now: DateTime<Utc>) -> Vec<u8> {
+    let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
+    let message = Message {
+        pri: 172,
+        time: &time,
+        host: "host",
+        app: "heroku",
+        procid: "logplex",
+        msgid: "-",
+        structured_data: None,
+        text: text.as_bytes(),
+    };
+    let mut out = Vec::with_capacity(text.len() + 64);
+    message.write(&mut out);
+    out
 }

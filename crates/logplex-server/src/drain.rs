@@ -62,6 +62,8 @@ pub(crate) struct Drain {
     /// Rung when the destination changed.
     redirected: Notify,
     health: Mutex<Health>,
+    /// Set when what is untold must go ahead of everything, however young the last notice is.
+    tell_first: AtomicBool,
     working: AtomicBool,
     removed: AtomicBool,
     /// Set when the worker has ended for good.
@@ -100,6 +102,7 @@ impl Drain {
             destination: Mutex::new(Arc::new(destination)),
             redirected: Notify::new(),
             health: Mutex::new(Health::new(token, context.probe_after)),
+            tell_first: AtomicBool::new(false),
             working: AtomicBool::new(false),
             removed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -129,6 +132,7 @@ impl Drain {
     pub(crate) fn redirect(&self, destination: Destination) {
         *lock(&self.destination) = Arc::new(destination);
         lock(&self.health).forgive("its URL was set");
+        self.tell_first.store(true, Ordering::SeqCst);
         self.redirected.notify_one();
     }
 
@@ -140,6 +144,7 @@ impl Drain {
     /// Sends again, also out of quarantine; what went meanwhile is told first.
     pub(crate) fn resume(self: &Arc<Drain>) {
         lock(&self.health).forgive("it was resumed");
+        self.tell_first.store(true, Ordering::SeqCst);
         self.mailbox.set_paused(false);
         self.start();
     }
@@ -278,10 +283,16 @@ impl Drain {
             },
             None => {
                 let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
-                let due = stopping || due_at.is_none_or(|at| Instant::now() >= at);
+                let ordered = self.tell_first.load(Ordering::SeqCst);
+                let due = stopping || ordered || due_at.is_none_or(|at| Instant::now() >= at);
                 let batch = self.destination().batch.map_or(usize::MAX, NonZeroUsize::get);
                 match self.mailbox.take(&Policy { messages: batch, ..Policy::default() }, due) {
-                    Found::Work(taken, gap) => (taken, gap),
+                    Found::Work(taken, gap) => {
+                        if ordered {
+                            self.tell_first.store(false, Ordering::SeqCst);
+                        }
+                        (taken, gap)
+                    }
                     Found::Nothing { untold } => return Next::Wait(due_at.filter(|_| untold)),
                 }
             }

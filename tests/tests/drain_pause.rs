@@ -51,8 +51,30 @@ fn a_resumed_drain_tells_what_its_ring_dropped_and_sends_the_rest() {
     assert_eq!((status["held"].as_u64(), status["dropped"]["full"].as_u64()), (Some(RING), Some(33)));
     assert_eq!((status["state"].as_str(), status["delivered"].as_u64()), (Some("paused"), Some(5)));
     assert_eq!(walk.sink.requests().len(), 1);
+    let session = serde_json::json!({ "tail": true, "num": "1500", "source": "heroku" });
+    let tail = logplex_tests::Tail::open(&walk.server.create_session(CHANNEL, session));
     assert_ne!(walk.order("resume"), "paused");
     walk.check(4 + RING + 33, 33);
+    // The channel gets one copy, when the pause has ended.
+    let copy = tail.wait_line("a copy of the notice", |line| line.contains("L10"));
+    assert!(copy.contains(": 33 messages dropped since") && copy.contains(&walk.drain.token), "{copy}");
+}
+
+#[test]
+fn a_channel_is_not_told_of_a_pause_while_it_lasts() {
+    let walk = Walk::start();
+    let other = Sink::start();
+    let other_drain = walk.server.add_drain(CHANNEL, &other.url(""));
+    walk.order("pause");
+    other.answer_next([Answer::status(404)]);
+    walk.server.post_batches(&walk.token, 0..RING + 10, 600);
+    // Both drains have gone without messages, and are looked after in one turn.
+    let logs = wait_for("the copy of the other drain's notice", || {
+        let logs = walk.server.api("GET", "/v3/channels/app/logs?num=1500", None).expect(&[200]).text();
+        logs.contains(&other_drain.token).then_some(logs)
+    });
+    assert!(walk.server.drain_ledger(CHANNEL, &walk.drain).dropped("full") > 0);
+    assert!(!logs.contains(&walk.drain.token), "{logs}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod status;
 
 use health::{Health, Outcome};
 pub(crate) use status::DrainStatus;
+use status::State;
 
 /// After a notice, gaps of this long are merged into the next one.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
@@ -185,10 +186,12 @@ impl Drain {
         lock(&self.health).take_lines()
     }
 
-    /// The copy for the channel of what this drain missed, if one is due.
+    /// The copy for the channel of what this drain missed, if one is due. A drain that is paused or in
+    /// quarantine drops for as long as that lasts, so the copy is made when it ends.
     pub(crate) fn notice_for_channel(&self, at_once: bool) -> Option<Notice> {
+        let resting = matches!(self.state(), State::Paused | State::Quarantined);
         let mut copied_at = lock(&self.copied_at);
-        let due = copied_at.is_none_or(|at| at.elapsed() >= COPY_INTERVAL);
+        let due = !resting && copied_at.is_none_or(|at| at.elapsed() >= COPY_INTERVAL);
         let gap = self.mailbox.with_ledger(|ledger| ledger.take_gap_if(Teller::Channel, due || at_once))?;
         *copied_at = Some(Instant::now());
         Some(Notice::l10(&gap)?.with_fact("drain", &self.token))
@@ -247,7 +250,7 @@ impl Drain {
                             // Nothing came for long: give the connection and this task back. Who pushes from
                             // here on starts another; who pushed just before is seen by the second look.
                             self.working.store(false, Ordering::SeqCst);
-                            let idle = self.mailbox.is_idle();
+                            let idle = self.mailbox.is_idle() && stop.borrow().is_none();
                             if idle || self.working.swap(true, Ordering::SeqCst) {
                                 return;
                             }

@@ -167,6 +167,15 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
+    fn a_bundle_has_a_name_and_a_file() {
+        let named = super::named_file("internal-2=/etc/a=b.pem").unwrap();
+        assert_eq!(named, ("internal-2".to_owned(), "/etc/a=b.pem".into()));
+        for wrong in ["", "internal", "=file", "internal=", "in ternal=file", "a,b=file"] {
+            assert!(super::named_file(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
     }

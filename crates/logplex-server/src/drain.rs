@@ -27,7 +27,7 @@ use crate::tasks::Tasks;
 mod health;
 mod status;
 
-use health::{Health, Outcome};
+use health::Health;
 pub(crate) use status::DrainStatus;
 use status::State;
 
@@ -337,7 +337,7 @@ impl Drain {
                 self.mailbox.lose(&load.taken, load.gap, reason, Utc::now());
             }
         }
-        lock(&self.health).settled(Outcome::of(&outcome));
+        lock(&self.health).settled(outcome.is_ok());
     }
 
     /// Notes an attempt. Says when a drain begins to fail and when it works again, not each attempt.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use logplex_core::Chain;
-use logplex_core::outlet::{AttemptError, Delivered, GivenUp, LastOutcome};
+use logplex_core::outlet::AttemptError;
 use tokio::time::Instant;
 
 /// How many requests in a row must be refused for good before a drain is quarantined. A single refusal may
@@ -52,28 +52,6 @@ struct Quarantine {
     probe_at: Instant,
 }
 
-/// How a request ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Outcome {
-    Delivered,
-    /// With an answer that says that the like of it will not be taken either.
-    Refused(StatusCode),
-    /// Given up otherwise.
-    Failed,
-}
-
-impl Outcome {
-    pub(crate) fn of(outcome: &Result<Delivered, GivenUp>) -> Outcome {
-        match outcome {
-            Ok(_) => Outcome::Delivered,
-            Err(given_up) => match given_up.last {
-                LastOutcome::Answered(status) if is_final(status) => Outcome::Refused(status),
-                _ => Outcome::Failed,
-            },
-        }
-    }
-}
-
 /// A request that is being sent or retried.
 #[derive(Clone, Copy, Debug)]
 struct UnderWay {
@@ -81,6 +59,8 @@ struct UnderWay {
     oldest: Option<DateTime<Utc>>,
     /// Whether its last attempt failed.
     failed: bool,
+    /// What its last attempt was answered.
+    answer: Option<StatusCode>,
     next_try: Option<Instant>,
 }
 
@@ -122,7 +102,7 @@ impl Health {
 
     /// A request is about to be sent; its oldest message came in at `oldest`.
     pub(crate) fn begin(&mut self, oldest: Option<DateTime<Utc>>) {
-        self.under_way = Some(UnderWay { oldest, failed: false, next_try: None });
+        self.under_way = Some(UnderWay { oldest, failed: false, answer: None, next_try: None });
     }
 
     /// An attempt ended, with this answer or without one; the next is made after `retry_in`, if ever.
@@ -144,26 +124,27 @@ impl Health {
         }
         if let Some(under_way) = &mut self.under_way {
             under_way.failed = self.last_error.is_some();
+            under_way.answer = outcome.ok();
             under_way.next_try = retry_in.map(|pause| Instant::now() + pause);
         }
     }
 
-    /// A request was delivered or given up.
-    pub(crate) fn settled(&mut self, outcome: Outcome) {
-        self.under_way = None;
-        self.refused_in_a_row = match outcome {
-            Outcome::Refused(_) => self.refused_in_a_row + 1,
-            Outcome::Delivered | Outcome::Failed => 0,
-        };
-        match (outcome, self.quarantine) {
-            (Outcome::Delivered, _) => self.end_quarantine("it delivers again"),
-            (_, Some(quarantine)) => {
-                let pause = (quarantine.pause * 2).min(PROBE_PAUSE_MAX);
-                let probe_at = Instant::now() + jittered(pause);
-                self.quarantine = Some(Quarantine { pause, probe_at, ..quarantine });
+    /// The request under way was delivered or given up.
+    pub(crate) fn settled(&mut self, delivered: bool) {
+        let answer = self.under_way.take().and_then(|under_way| under_way.answer);
+        if delivered {
+            self.refused_in_a_row = 0;
+            return self.end_quarantine("it delivers again");
+        }
+        let refusal = answer.filter(|status| is_final(*status));
+        self.refused_in_a_row = if refusal.is_some() { self.refused_in_a_row + 1 } else { 0 };
+        match (&mut self.quarantine, refusal) {
+            (Some(quarantine), _) => {
+                quarantine.pause = (quarantine.pause * 2).min(PROBE_PAUSE_MAX);
+                quarantine.probe_at = Instant::now() + jittered(quarantine.pause);
             }
-            (Outcome::Refused(status), None) if self.refused_in_a_row >= REFUSALS => self.quarantine(status),
-            (Outcome::Refused(_) | Outcome::Failed, None) => {}
+            (None, Some(status)) if self.refused_in_a_row >= REFUSALS => self.quarantine(status),
+            (None, _) => {}
         }
     }
 

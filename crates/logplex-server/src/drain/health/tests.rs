@@ -6,8 +6,18 @@ fn health() -> Health {
     Health::new("d.1", PROBE_AFTER)
 }
 
-fn refused(status: u16) -> Outcome {
-    Outcome::Refused(StatusCode::from_u16(status).unwrap())
+/// A request with one attempt that is answered so.
+fn answered(health: &mut Health, status: u16) {
+    let status = StatusCode::from_u16(status).unwrap();
+    health.begin(None);
+    health.attempted(Ok(status), None, Utc::now());
+    health.settled(status.is_success());
+}
+
+fn unanswered(health: &mut Health) {
+    health.begin(None);
+    health.attempted(Err(&AttemptError::TimedOut(Duration::from_secs(5))), None, Utc::now());
+    health.settled(false);
 }
 
 fn lines(health: &mut Health) -> Vec<String> {
@@ -23,10 +33,10 @@ fn probe_in(health: &Health) -> f64 {
 async fn refusals_in_a_row_lead_to_quarantine_and_the_first_delivery_out_of_it() {
     let mut health = health();
     for _ in 1..REFUSALS {
-        health.settled(refused(404));
+        answered(&mut health, 404);
         assert_eq!(health.probe_at(), None);
     }
-    health.settled(refused(403));
+    answered(&mut health, 403);
     let [line] = lines(&mut health).try_into().expect("one line");
     let (start, pause) = line.rsplit_once("; next probe in ").expect("it says when");
     assert_eq!(start, "Drain d.1 quarantined: 8 requests in a row were refused, last 403 Forbidden");
@@ -34,36 +44,42 @@ async fn refusals_in_a_row_lead_to_quarantine_and_the_first_delivery_out_of_it()
 
     // Pauses double up to an hour, a tenth more or less, and nobody is told of each.
     for expected in [120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0] {
-        health.settled(refused(403));
+        answered(&mut health, 403);
         let pause = probe_in(&health);
         assert!((expected * 0.89..expected * 1.11).contains(&pause), "{pause} for {expected}");
     }
-    health.settled(Outcome::Failed);
+    unanswered(&mut health);
     assert!(health.seen().quarantined && health.is_told());
 
     tokio::time::advance(Duration::from_secs(61)).await;
-    health.settled(Outcome::Delivered);
+    answered(&mut health, 204);
     assert_eq!(lines(&mut health), ["Drain d.1 out of quarantine after 61 s: it delivers again"]);
     assert!(!health.seen().quarantined);
     // Another eight are needed for the next.
-    health.settled(refused(403));
+    answered(&mut health, 403);
     assert_eq!((health.probe_at(), lines(&mut health).len()), (None, 0));
 }
 
 #[test]
 fn only_refusals_in_a_row_count() {
-    for between in [Outcome::Delivered, Outcome::Failed] {
+    let others: [fn(&mut Health); 4] = [
+        |health| answered(health, 204),
+        |health| answered(health, 503),
+        |health| answered(health, 413),
+        unanswered,
+    ];
+    for between in others {
         let mut health = health();
         for _ in 1..REFUSALS {
-            health.settled(refused(410));
+            answered(&mut health, 410);
         }
-        health.settled(between);
-        health.settled(refused(410));
-        assert_eq!(health.probe_at(), None, "{between:?}");
+        between(&mut health);
+        answered(&mut health, 410);
+        assert_eq!(health.probe_at(), None);
     }
     let mut health = health();
     for _ in 0..REFUSALS {
-        health.settled(refused(301));
+        answered(&mut health, 301);
     }
     assert!(health.probe_at().is_some());
 }
@@ -72,7 +88,7 @@ fn only_refusals_in_a_row_count() {
 fn whoever_resumes_begins_afresh() {
     let mut health = health();
     for _ in 0..REFUSALS {
-        health.settled(refused(401));
+        answered(&mut health, 401);
     }
     lines(&mut health);
     health.forgive("it was resumed");
@@ -111,7 +127,7 @@ async fn a_request_under_way_shows() {
     assert_eq!((seen.last_error.as_deref(), seen.last_status), (Some("no answer within 5s"), Some(503)));
 
     health.attempted(Ok(StatusCode::NO_CONTENT), None, now);
-    health.settled(Outcome::Delivered);
+    health.settled(true);
     let seen = health.seen();
     assert_eq!((seen.last_error, seen.last_status, seen.last_delivered_at), (None, Some(204), Some(now)));
     assert!(!seen.delivering && seen.oldest.is_none());
@@ -122,7 +138,7 @@ fn untold_lines_are_bounded() {
     let mut health = health();
     for _ in 0..LINES_MAX {
         for _ in 0..REFUSALS {
-            health.settled(refused(403));
+            answered(&mut health, 403);
         }
         health.forgive("it was resumed");
     }

@@ -34,7 +34,7 @@ impl Counter {
     fn start() -> Arc<Counter> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let counter = Arc::new(Counter {
-            address: listener.local_addr().unwrap(),
+            address: listener.local_addr().expect("a bound listener has an address"),
             paths: Mutex::default(),
             wrong: Mutex::default(),
             stopped: AtomicBool::new(false),

@@ -212,11 +212,14 @@ fn every_route_wants_a_key_and_its_own_methods() {
     server.create_app("app");
     let drain = server.add_drain("app", TARGET);
     let drain = format!("/v3/channels/app/drains/{}", drain.id);
-    let routes: [(&str, &[&str]); 7] = [
+    let (pause, resume) = (format!("{drain}/pause"), format!("{drain}/resume"));
+    let routes: [(&str, &[&str]); 9] = [
         ("/v3/channels/app", &["PUT", "GET", "DELETE"]),
         ("/v3/channels/app/tokens", &["POST"]),
-        ("/v3/channels/app/drains", &["POST"]),
-        (&drain, &["PUT", "DELETE"]),
+        ("/v3/channels/app/drains", &["POST", "GET"]),
+        (&drain, &["PUT", "DELETE", "GET"]),
+        (&pause, &["POST"]),
+        (&resume, &["POST"]),
         ("/v3/channels/app/logs", &["GET"]),
         ("/v3/channels/app/stats", &["GET"]),
         ("/v3/sessions", &["POST"]),

@@ -98,6 +98,7 @@ pub struct Batch {
     /// Whether any entry is one.
     has_notices: bool,
     token_name: Arc<str>,
+    received: DateTime<Utc>,
     drain_form: Mutex<Weak<Frames>>,
 }
 
@@ -180,8 +181,11 @@ impl Batch {
 
     /// The messages for which `keep` is true in a buffer of their own, or `None` if that is all of them.
     pub fn filtered(&self, mut keep: impl FnMut(usize) -> bool) -> Option<Batch> {
-        let kept: Vec<usize> = (0..self.count()).filter(|&index| keep(index)).collect();
-        (kept.len() < self.count()).then(|| self.gather(kept.into_iter()))
+        let first = (0..self.count()).find(|&index| !keep(index))?;
+        let mut kept = Vec::with_capacity(self.count());
+        kept.extend(0..first);
+        kept.extend((first + 1..self.count()).filter(|&index| keep(index)));
+        Some(self.gather(kept.into_iter()))
     }
 
     fn gather(&self, indexes: impl ExactSizeIterator<Item = usize> + Clone) -> Batch {
@@ -201,8 +205,14 @@ impl Batch {
             has_notices: entries.iter().any(|entry| entry.is_notice),
             entries: entries.into(),
             token_name: self.token_name.clone(),
+            received: self.received,
             drain_form: Mutex::default(),
         }
+    }
+
+    /// When the batch came in ([`Origin::now`]).
+    pub fn received(&self) -> DateTime<Utc> {
+        self.received
     }
 
     /// The message at `index`; its `app` is as sent, see [`Batch::source`].
@@ -221,6 +231,11 @@ impl Batch {
     /// A message's PROCID.
     pub fn procid(&self, index: usize) -> &str {
         as_text(self.kept(index)[2])
+    }
+
+    /// A message's severity, 0 (emergency) to 7 (debug).
+    pub fn severity(&self, index: usize) -> u8 {
+        self.entries[index].head.pri & 7
     }
 
     /// A message's place in the request it came with.
@@ -247,7 +262,7 @@ impl Batch {
     }
 
     /// TIME, source, PROCID: what every rendered form keeps.
-    fn kept(&self, index: usize) -> [&[u8]; 3] {
+    pub(crate) fn kept(&self, index: usize) -> [&[u8]; 3] {
         let entry = &self.entries[index];
         let [time, app, procid] = entry.head.kept(self.frame(index));
         [time, if entry.source_is_token_name { self.token_name.as_bytes() } else { app }, procid]
@@ -415,6 +430,7 @@ impl<'a> BatchBuilder<'a> {
             entries: self.entries.into(),
             has_notices: self.has_notices,
             token_name: self.origin.token_name.clone(),
+            received: self.origin.now,
             drain_form: Mutex::default(),
         }
     }

@@ -3,6 +3,7 @@
 //! * [`frame`]: octet-counted framing (RFC 6587, 3.4.1), [`Frames`]: many frames in one buffer.
 //! * [`message`]: RFC 5424 heads, read and written without an allocation a message.
 //! * [`Batch`]: messages that travel together, indexed once and shared.
+//! * [`Filter`]: which messages a reader gets, decided before his ring.
 //! * [`Ring`]: a bounded queue that drops its oldest messages; its [`Ledger`] counts every one of them.
 //! * [`Notice`]: what a reader is told about a gap (L10, L11, L12, L13), rendered and parsed.
 //!
@@ -39,6 +40,7 @@ pub mod layer;
 mod batch;
 mod chain;
 mod chunk;
+mod filter;
 mod foreign;
 mod ledger;
 mod notice;
@@ -47,6 +49,7 @@ mod ring;
 pub use batch::{Batch, BatchError, Origin};
 pub use chain::Chain;
 pub use chunk::{Chunk, Part};
+pub use filter::Filter;
 pub use frame::{FrameError, FrameLimit, Frames};
 pub use ledger::{DropReason, Gap, Ledger, LossReason, Tally, Teller};
 pub use message::Message;

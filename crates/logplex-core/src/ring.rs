@@ -51,6 +51,13 @@ pub struct Taken<C> {
     messages: usize,
 }
 
+impl<C> Default for Taken<C> {
+    /// Nothing, as where only a notice is sent.
+    fn default() -> Taken<C> {
+        Taken { parts: Vec::new(), messages: 0 }
+    }
+}
+
 impl<C: Chunk> Taken<C> {
     /// The parts, oldest first.
     pub fn parts(&self) -> &[Part<C>] {
@@ -157,7 +164,7 @@ impl<C: Chunk> Ring<C> {
 
     /// Takes the oldest messages, as many as `policy` allows and at least one if there is any.
     pub fn take(&mut self, policy: &Policy) -> Taken<C> {
-        let mut taken = Taken { parts: Vec::new(), messages: 0 };
+        let mut taken = Taken::default();
         let mut size = 0;
         while let Some(head) = self.parts.front() {
             let room = policy.messages.saturating_sub(taken.messages);

@@ -4,14 +4,20 @@ use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
 use chrono::DateTime;
 use logplex_core::message::Form;
-use logplex_core::{Batch, FrameLimit, Frames, Origin, Part, Policy, Ring, RingLimits};
+use logplex_core::{Batch, Filter, FrameLimit, Frames, Origin, Part, Policy, Ring, RingLimits};
 
+/// Half of the messages are from one process, half from another.
 fn body(messages: usize) -> Bytes {
-    let message = "<190>1 2026-01-02T03:04:05.678901+00:00 host app web.1 - - a line as processes write them";
-    Frames::from_messages(std::iter::repeat_n(message, messages)).wire(0..messages)
+    let message = |at| {
+        format!(
+            "<190>1 2026-01-02T03:04:05.678901+00:00 host app web.{} - - a line as processes write them",
+            at % 2
+        )
+    };
+    Frames::from_messages((0..messages).map(message)).wire(0..messages)
 }
 
-/// Decode, ring, take, render: the way of a request's messages through the server.
+/// Decode, filter, ring, take, render: the way of a request's messages through the server.
 fn walk(messages: usize) -> AllocationInfo {
     let origin = Origin {
         token_name: "app".into(),
@@ -21,10 +27,14 @@ fn walk(messages: usize) -> AllocationInfo {
         now: DateTime::UNIX_EPOCH,
     };
     let body = body(messages);
+    let filter = Filter { exclude_ps: vec!["web.1".to_owned()], ..Filter::default() };
     let mut ring = Ring::new(RingLimits::default());
     measure(|| {
         let batch = Batch::decode(body, &origin).expect("well framed");
-        ring.push(Part::whole(batch.into()), origin.now);
+        let part = Part::whole(batch.into());
+        let half = filter.apply(&part).expect("half of them");
+        assert_eq!(half.messages(), messages / 2);
+        ring.push(part, origin.now);
         let taken = ring.take(&Policy { messages: usize::MAX, bytes: usize::MAX });
         assert_eq!(taken.messages(), messages);
         let parts = taken.parts().iter();

@@ -85,7 +85,7 @@ impl Channel {
         let generated = producer == Producer::Notice;
         if !generated {
             for drain in &spine.drains {
-                drain.push(part.clone(), now);
+                drain.push(&part, now);
             }
         }
         for tail in &spine.tails {
@@ -133,6 +133,11 @@ impl Channel {
     /// Takes drains out: they get nothing from here on.
     pub(crate) fn remove_drains(&self, which: impl Fn(&Drain) -> bool) -> Vec<Arc<Drain>> {
         self.spine().drains.extract_if(.., |drain| which(drain)).collect()
+    }
+
+    /// The drain with this id.
+    pub(crate) fn drain(&self, id: u64) -> Option<Arc<Drain>> {
+        self.spine().drains.iter().find(|drain| drain.id == id).cloned()
     }
 
     /// The drains, in the order they were added.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
-use crate::config::{Config, DEFAULT_MAX_DRAINS, Secret, base_url};
+use crate::config::{Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret, base_url};
+use crate::destination::is_name;
 
 /// A log router that drops the oldest when a reader falls behind, and says so.
 #[derive(Debug, Parser)]
@@ -46,6 +47,20 @@ pub(crate) struct ServeArgs {
     /// Let drains reach loopback and private addresses
     #[arg(long, env = "LOGPLEX_ALLOW_PRIVATE_DRAINS")]
     allow_private_drains: bool,
+    /// A PEM file with certificates that drains may trust with the option ca=NAME; may be given again, in the
+    /// variable joined by commas
+    #[arg(
+        long,
+        env = "LOGPLEX_DRAIN_CA",
+        value_name = "NAME=FILE",
+        value_parser = named_file,
+        value_delimiter = ','
+    )]
+    drain_ca: Vec<(String, PathBuf)>,
+    /// After how many seconds a drain that refuses everything is probed; the pauses double, up to an hour
+    #[arg(long, env = "LOGPLEX_PROBE_AFTER", value_name = "SECONDS", default_value_t = PROBE_AFTER_SECONDS,
+        value_parser = clap::value_parser!(u16).range(1..=3600))]
+    probe_after: u16,
     /// The most messages a second that one channel may bring, after a burst of 1,024; more is answered 429
     #[arg(long, env = "LOGPLEX_CHANNEL_RATE", value_name = "MESSAGES")]
     channel_rate: Option<NonZeroU32>,
@@ -58,6 +73,14 @@ pub(crate) struct ServeArgs {
     /// How many seconds a stop may take to send what is held
     #[arg(long, env = "LOGPLEX_GRACE", value_name = "SECONDS", default_value_t = 10)]
     grace: u16,
+}
+
+fn named_file(text: &str) -> Result<(String, PathBuf), &'static str> {
+    let (name, file) = text.split_once('=').unwrap_or_default();
+    if name.is_empty() || file.is_empty() || !is_name(name) {
+        return Err("write NAME=FILE, the name of letters, digits, -, _ and .");
+    }
+    Ok((name.to_owned(), file.into()))
 }
 
 impl Command {
@@ -84,6 +107,8 @@ impl TryFrom<ServeArgs> for Config {
             public_url: args.public_url.as_deref().map(|url| base_url("--public-url", url)).transpose()?,
             api_key: Secret::from_variable_or_file(variable, args.api_key_file.as_ref())?,
             allow_private_drains: args.allow_private_drains,
+            drain_cas: args.drain_ca,
+            probe_after: Duration::from_secs(args.probe_after.into()),
             channel_rate: args.channel_rate,
             max_drains: args.max_drains,
             grace: Duration::from_secs(args.grace.into()),
@@ -140,6 +165,15 @@ pub(crate) enum Output {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn a_bundle_has_a_name_and_a_file() {
+        let named = super::named_file("internal-2=/etc/a=b.pem").unwrap();
+        assert_eq!(named, ("internal-2".to_owned(), "/etc/a=b.pem".into()));
+        for wrong in ["", "internal", "=file", "internal=", "in ternal=file", "a,b=file"] {
+            assert!(super::named_file(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -52,6 +52,9 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// The pause before a quarantined drain's first probe, unless the operator says otherwise.
+pub(crate) const PROBE_AFTER_SECONDS: u16 = 60;
+
 /// What `logplex serve` runs with.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -61,6 +64,10 @@ pub(crate) struct Config {
     pub(crate) public_url: Option<String>,
     pub(crate) api_key: Option<Secret>,
     pub(crate) allow_private_drains: bool,
+    /// Bundles of certificates that drains may name with `ca=NAME`, and their PEM files.
+    pub(crate) drain_cas: Vec<(String, PathBuf)>,
+    /// The pause before a quarantined drain's first probe.
+    pub(crate) probe_after: Duration,
     /// Messages a second that one channel may bring.
     pub(crate) channel_rate: Option<NonZeroU32>,
     /// The most drains with a URL that one channel may have.

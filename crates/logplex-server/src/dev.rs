@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DevArgs, Output, TailArgs};
 use crate::client::ApiClient;
-use crate::config::{Config, DEFAULT_MAX_DRAINS, Secret};
+use crate::config::{Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret};
 use crate::follow::Follower;
 use crate::serve::Server;
 use crate::stop_on_signals;
@@ -38,6 +38,8 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         public_url: None,
         api_key: None,
         allow_private_drains: true,
+        drain_cas: Vec::new(),
+        probe_after: Duration::from_secs(PROBE_AFTER_SECONDS.into()),
         channel_rate: None,
         max_drains: DEFAULT_MAX_DRAINS,
         grace: GRACE,

@@ -5,6 +5,8 @@
 //! batches grow with the load by themselves. What is in flight is outside the ring: a stalled drain holds at
 //! most one request and 1,024 messages.
 
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue};
-use logplex_core::outlet::{Attempt, Outlet, OutletConfig, Request};
+use logplex_core::outlet::{Attempt, Delivered, GivenUp, Outlet, OutletConfig, Request};
 use logplex_core::{Batch, Chain, Frames, Gap, LossReason, Notice, Part, Policy, RingLimits, Taken, Teller};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -21,6 +23,13 @@ use tracing::{info, warn};
 use crate::destination::Destination;
 use crate::mailbox::{Found, Mailbox, lock};
 use crate::tasks::Tasks;
+
+mod health;
+mod status;
+
+use health::Health;
+pub(crate) use status::DrainStatus;
+use status::State;
 
 /// After a notice, gaps of this long are merged into the next one.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +47,10 @@ pub(crate) struct DrainContext {
     pub(crate) ring: RingLimits,
     pub(crate) outlet: OutletConfig,
     pub(crate) insecure_outlet: OutletConfig,
+    /// For drains with `ca=NAME`: trusts that bundle besides the platform's roots.
+    pub(crate) ca_outlets: HashMap<String, OutletConfig>,
+    /// The pause before a quarantined drain's first probe.
+    pub(crate) probe_after: Duration,
 }
 
 /// See the module's text.
@@ -49,7 +62,13 @@ pub(crate) struct Drain {
     destination: Mutex<Arc<Destination>>,
     /// Rung when the destination changed.
     redirected: Notify,
+    health: Mutex<Health>,
+    /// Set when what is untold must go ahead of everything, however young the last notice is.
+    tell_first: AtomicBool,
     working: AtomicBool,
+    removed: AtomicBool,
+    /// Set when the worker has ended for good.
+    ended: AtomicBool,
     copied_at: Mutex<Option<Instant>>,
     stop: watch::Sender<Option<Instant>>,
     context: Arc<DrainContext>,
@@ -83,17 +102,23 @@ impl Drain {
             mailbox: Mailbox::new(context.ring),
             destination: Mutex::new(Arc::new(destination)),
             redirected: Notify::new(),
+            health: Mutex::new(Health::new(token, context.probe_after)),
+            tell_first: AtomicBool::new(false),
             working: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             copied_at: Mutex::new(None),
             stop: watch::Sender::new(None),
             context,
         })
     }
 
-    /// Hands messages over. Never waits.
-    pub(crate) fn push(self: &Arc<Drain>, part: Part<Batch>, now: DateTime<Utc>) {
-        self.mailbox.push(part, false, now);
-        self.start();
+    /// Hands over the messages that the drain's filter keeps. Never waits.
+    pub(crate) fn push(self: &Arc<Drain>, part: &Part<Batch>, now: DateTime<Utc>) {
+        let Some(kept) = self.destination().filter.apply(part) else { return };
+        if self.mailbox.push(kept, false, now) {
+            self.start();
+        }
     }
 
     /// Makes sure that a worker looks at the ring.
@@ -107,7 +132,22 @@ impl Drain {
     /// Sends to another place from now on; what is held stays held, a request under way is sent anew.
     pub(crate) fn redirect(&self, destination: Destination) {
         *lock(&self.destination) = Arc::new(destination);
+        lock(&self.health).forgive("its URL was set");
+        self.tell_first.store(true, Ordering::SeqCst);
         self.redirected.notify_one();
+    }
+
+    /// Sends nothing more after the request under way; the ring collects and drops its oldest.
+    pub(crate) fn pause(&self) {
+        self.mailbox.set_paused(true);
+    }
+
+    /// Sends again, also out of quarantine; what went meanwhile is told first.
+    pub(crate) fn resume(self: &Arc<Drain>) {
+        lock(&self.health).forgive("it was resumed");
+        self.tell_first.store(true, Ordering::SeqCst);
+        self.mailbox.set_paused(false);
+        self.start();
     }
 
     /// Where this drain sends.
@@ -115,23 +155,43 @@ impl Drain {
         lock(&self.destination).clone()
     }
 
-    /// Sends what is held until `deadline`, then counts the rest as lost and ends.
+    /// Sends what is held until `deadline`, or an earlier one given before, then counts the rest as lost and
+    /// ends. One that is paused or in quarantine sends nothing.
     pub(crate) fn stop(self: &Arc<Drain>, deadline: Instant) {
-        self.stop.send_replace(Some(deadline));
+        self.stop.send_modify(|at| *at = Some(at.map_or(deadline, |at| at.min(deadline))));
         self.mailbox.poke();
         self.start();
+    }
+
+    /// As [`Drain::stop`], for good: nobody will be told of the rest but the channel.
+    pub(crate) fn remove(self: &Arc<Drain>, deadline: Instant) {
+        self.removed.store(true, Ordering::SeqCst);
+        self.stop(deadline);
+    }
+
+    /// Whether a drain that was told to stop has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// Whether every message was delivered or told.
     pub(crate) fn is_settled(&self) -> bool {
         let ledger = self.mailbox.ledger();
-        ledger.held() == 0 && ledger.gap(Teller::Reader).is_empty() && ledger.gap(Teller::Channel).is_empty()
+        let told = |teller| ledger.gap(teller).is_empty();
+        ledger.held() == 0 && told(Teller::Reader) && told(Teller::Channel) && lock(&self.health).is_told()
     }
 
-    /// The copy for the channel of what this drain missed, if one is due.
+    /// Lines for the channel of how this drain fares.
+    pub(crate) fn take_lines(&self) -> VecDeque<String> {
+        lock(&self.health).take_lines()
+    }
+
+    /// The copy for the channel of what this drain missed, if one is due. A drain that is paused or in
+    /// quarantine drops for as long as that lasts, so the copy is made when it ends.
     pub(crate) fn notice_for_channel(&self, at_once: bool) -> Option<Notice> {
+        let resting = matches!(self.state(), State::Paused | State::Quarantined);
         let mut copied_at = lock(&self.copied_at);
-        let due = copied_at.is_none_or(|at| at.elapsed() >= COPY_INTERVAL);
+        let due = !resting && copied_at.is_none_or(|at| at.elapsed() >= COPY_INTERVAL);
         let gap = self.mailbox.with_ledger(|ledger| ledger.take_gap_if(Teller::Channel, due || at_once))?;
         *copied_at = Some(Instant::now());
         Some(Notice::l10(&gap)?.with_fact("drain", &self.token))
@@ -139,8 +199,18 @@ impl Drain {
 
     fn outlet(&self) -> Outlet {
         let destination = self.destination();
-        let config = if destination.insecure { &self.context.insecure_outlet } else { &self.context.outlet };
-        Outlet::new(destination.endpoint.clone(), config.clone())
+        let context = &self.context;
+        let config = match &destination.ca {
+            _ if destination.insecure => context.insecure_outlet.clone(),
+            None => context.outlet.clone(),
+            // A bundle that is no longer configured: nobody is trusted, and the status says so.
+            Some(name) => context
+                .ca_outlets
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| OutletConfig { tls: None, ..context.outlet.clone() }),
+        };
+        Outlet::new(destination.endpoint.clone(), config)
     }
 
     async fn work(self: Arc<Drain>) {
@@ -156,7 +226,7 @@ impl Drain {
                         told_at = Some(Instant::now());
                     }
                     let outcome = loop {
-                        let observe = |attempt: Attempt<'_>| self.log_attempt(&attempt, &mut failing);
+                        let observe = |attempt: Attempt<'_>| self.note_attempt(&attempt, &mut failing);
                         tokio::select! {
                             biased;
                             outcome = outlet.deliver(&request, &mut stop, observe) => break outcome,
@@ -164,7 +234,7 @@ impl Drain {
                         }
                         outlet = self.outlet();
                     };
-                    self.settle(load, outcome.map(drop).map_err(|given_up| given_up.reason));
+                    self.settle(load, outcome);
                 }
                 Next::Wait(_) if deadline.is_some() => break,
                 Next::Wait(until) => {
@@ -180,7 +250,7 @@ impl Drain {
                             // Nothing came for long: give the connection and this task back. Who pushes from
                             // here on starts another; who pushed just before is seen by the second look.
                             self.working.store(false, Ordering::SeqCst);
-                            let idle = self.mailbox.is_empty();
+                            let idle = self.mailbox.is_idle() && stop.borrow().is_none();
                             if idle || self.working.swap(true, Ordering::SeqCst) {
                                 return;
                             }
@@ -189,21 +259,49 @@ impl Drain {
                 }
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                self.mailbox.lose_all(LossReason::Stopped, Utc::now());
                 break;
             }
         }
+        self.mailbox.lose_all(self.reason_to_stop(), Utc::now());
+        if self.removed.load(Ordering::SeqCst) {
+            let lost = self.mailbox.ledger().gap(Teller::Reader).total();
+            info!(drain = self.token, untold = lost, "drain removed");
+        }
+        self.ended.store(true, Ordering::SeqCst);
+    }
+
+    fn reason_to_stop(&self) -> LossReason {
+        if self.removed.load(Ordering::SeqCst) { LossReason::Closed } else { LossReason::Stopped }
     }
 
     /// What to do now. A notice goes ahead of the first surviving message; within a second of the last one,
     /// gaps are merged, and told alone if nothing else waits then. A stop tells at once.
     fn next(&self, told_at: Option<Instant>, stopping: bool) -> Next {
-        let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
-        let due = stopping || due_at.is_none_or(|at| Instant::now() >= at);
-        let (taken, gap) = match self.mailbox.take(&Policy::default(), due) {
-            Found::Work(taken, gap) => (taken, gap),
-            Found::Nothing { untold } => return Next::Wait(due_at.filter(|_| untold)),
+        let probe_at = lock(&self.health).probe_at();
+        let (taken, gap) = match probe_at {
+            Some(at) if stopping || Instant::now() < at => return Next::Wait(Some(at)),
+            Some(_) => match self.mailbox.take_probe() {
+                Some(probe) => probe,
+                None => return Next::Wait(None),
+            },
+            None => {
+                let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
+                let ordered = self.tell_first.load(Ordering::SeqCst);
+                let due = stopping || ordered || due_at.is_none_or(|at| Instant::now() >= at);
+                let batch = self.destination().batch.map_or(usize::MAX, NonZeroUsize::get);
+                match self.mailbox.take(&Policy { messages: batch, ..Policy::default() }, due) {
+                    Found::Work(taken, gap) => {
+                        if ordered {
+                            self.tell_first.store(false, Ordering::SeqCst);
+                        }
+                        (taken, gap)
+                    }
+                    Found::Nothing { untold } => return Next::Wait(due_at.filter(|_| untold)),
+                }
+            }
         };
+        let oldest = taken.parts().first().map(|part| part.chunk().received());
+        lock(&self.health).begin(oldest);
         let (request, rendered) = self.request(&taken, gap.as_ref());
         Next::Send(request, Load { taken, gap, _rendered: rendered })
     }
@@ -228,15 +326,23 @@ impl Drain {
         (Request { headers, ..Request::new(body, messages) }, rendered)
     }
 
-    fn settle(&self, load: Load, outcome: Result<(), LossReason>) {
-        match outcome {
-            Ok(()) => self.mailbox.deliver(&load.taken),
-            Err(reason) => self.mailbox.lose(&load.taken, load.gap, reason, Utc::now()),
+    fn settle(&self, load: Load, outcome: Result<Delivered, GivenUp>) {
+        match &outcome {
+            Ok(_) => self.mailbox.deliver(&load.taken),
+            Err(given_up) => {
+                let reason = match given_up.reason {
+                    LossReason::Stopped => self.reason_to_stop(),
+                    reason => reason,
+                };
+                self.mailbox.lose(&load.taken, load.gap, reason, Utc::now());
+            }
         }
+        lock(&self.health).settled(outcome.is_ok());
     }
 
-    /// Says when a drain begins to fail and when it works again, not each attempt.
-    fn log_attempt(&self, attempt: &Attempt<'_>, failing: &mut bool) {
+    /// Notes an attempt. Says when a drain begins to fail and when it works again, not each attempt.
+    fn note_attempt(&self, attempt: &Attempt<'_>, failing: &mut bool) {
+        lock(&self.health).attempted(attempt.outcome, attempt.retry_in, Utc::now());
         let delivered = matches!(attempt.outcome, Ok(status) if status.is_success());
         match (delivered, std::mem::replace(failing, !delivered)) {
             (true, true) => info!(drain = self.token, "drain delivers again"),

@@ -16,6 +16,7 @@ use crate::rate::RateLimit;
 use crate::tasks::Tasks;
 
 mod auth;
+mod drains;
 mod ingest;
 mod management;
 mod operations;
@@ -66,11 +67,19 @@ fn management_router() -> Router<Arc<App>> {
                 .head(method_not_allowed),
         )
         .route("/channels/{channel}/tokens", post(management::post_token))
-        .route("/channels/{channel}/drains", post(management::post_drain))
+        .route(
+            "/channels/{channel}/drains",
+            post(management::post_drain).get(drains::list).head(method_not_allowed),
+        )
         .route(
             "/channels/{channel}/drains/{drain}",
-            put(management::put_drain).delete(management::delete_drain),
+            put(management::put_drain)
+                .delete(management::delete_drain)
+                .get(drains::status)
+                .head(method_not_allowed),
         )
+        .route("/channels/{channel}/drains/{drain}/pause", post(drains::pause))
+        .route("/channels/{channel}/drains/{drain}/resume", post(drains::resume))
         .route("/channels/{channel}/logs", get(management::get_logs).head(method_not_allowed))
         .route("/channels/{channel}/stats", get(management::get_stats).head(method_not_allowed))
         .route("/sessions", post(sessions::post_session))

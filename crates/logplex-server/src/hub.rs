@@ -7,15 +7,13 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use logplex_core::message::Form;
-use logplex_core::{Batch, FrameLimit, Frames, Gap, Origin, Teller};
+use logplex_core::{Batch, Teller};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::error;
 use uuid::Uuid;
 
 use crate::channel::{Channel, Producer, Token};
@@ -23,16 +21,17 @@ use crate::checkpoint::Checkpoint;
 use crate::destination::{Destination, DestinationError};
 use crate::drain::{Drain, DrainContext};
 use crate::mailbox::lock;
-use crate::store::{ChannelRecord, DrainRecord, SessionRecord, Store, TokenRecord};
+use crate::store::{ChannelRecord, SessionRecord, Store, TokenRecord};
+
+mod drains;
+
+use drains::REMOVAL_GRACE;
 
 /// How long a session's URL works; the original's number.
 const SESSION_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::seconds(360);
 
 /// The most sessions that wait to be used or are in use: each costs a record in memory and store.
 const SESSIONS_MAX: usize = 100_000;
-
-/// How long a removed drain may go on sending what it holds.
-const REMOVAL_GRACE: Duration = Duration::from_secs(5);
 
 /// Why a change was refused.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +66,8 @@ pub(crate) struct Hub {
     changing: Mutex<()>,
     /// Channels whose checkpoints the ticker keeps up to date.
     watched: Mutex<Vec<Arc<Channel>>>,
+    /// Drains that were removed and go on sending for a short time, with their channels.
+    leaving: Mutex<Vec<(Arc<Channel>, Arc<Drain>)>>,
     drain_context: Arc<DrainContext>,
     /// The most drains with a URL that a channel may have.
     max_drains: NonZeroUsize,
@@ -102,6 +103,7 @@ impl Hub {
             registry: RwLock::default(),
             changing: Mutex::new(()),
             watched: Mutex::default(),
+            leaving: Mutex::default(),
             drain_context,
             max_drains,
             repeats_in_all: Arc::default(),
@@ -162,24 +164,6 @@ impl Hub {
                 .or_insert_with(|| Arc::new(Token::new(&token.id, &token.name, channel.clone(), in_all)));
         }
         registry.channels.insert(channel.id.clone(), Registered { channel, record });
-    }
-
-    fn install(
-        &self,
-        channel: &Arc<Channel>,
-        record: &DrainRecord,
-        destination: Destination,
-        untold: Option<(Gap, Gap)>,
-    ) {
-        let drain = Drain::new(record.id, &record.token, destination, self.drain_context.clone());
-        if let Some((reader, for_channel)) = untold {
-            info!(drain = record.token, untold = reader.total(), "telling what the last process could not");
-            drain.mailbox.with_ledger(|ledger| ledger.inherit(reader, for_channel));
-            drain.start();
-        }
-        if channel.add_drain(drain) {
-            lock(&self.watched).push(channel.clone());
-        }
     }
 
     // === Keys ===
@@ -269,7 +253,7 @@ impl Hub {
         drop(registry);
         if let Some(removed) = removed {
             for drain in removed.channel.remove_drains(|_| true) {
-                drain.stop(Instant::now() + REMOVAL_GRACE);
+                drain.remove(Instant::now() + REMOVAL_GRACE);
             }
         }
         Ok(())
@@ -292,84 +276,21 @@ impl Hub {
         change: impl FnOnce(&mut ChannelRecord) -> Result<T, HubError>,
     ) -> Result<(Arc<Channel>, T), HubError> {
         let _changing = lock(&self.changing);
+        self.change_locked(id, change)
+    }
+
+    /// As [`Hub::change`], for who holds `changing`.
+    fn change_locked<T>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut ChannelRecord) -> Result<T, HubError>,
+    ) -> Result<(Arc<Channel>, T), HubError> {
         let channel = self.channel(id).ok_or(HubError::NotFound)?;
         let mut record = self.record(id).ok_or(HubError::NotFound)?;
         let result = change(&mut record)?;
         self.store.put_channel(id, Some(&record))?;
         self.register(channel.clone(), record);
         Ok((channel, result))
-    }
-
-    // === Drains ===
-
-    /// Adds a drain, or reserves its token if there is no URL yet.
-    pub(crate) fn add_drain(&self, channel: &str, url: Option<&str>) -> Result<DrainRecord, HubError> {
-        let destination = url.map(Destination::parse).transpose()?;
-        let id = self.next_drain_id()?;
-        let drain = DrainRecord { id, token: format!("d.{}", Uuid::new_v4()), url: url.map(str::to_owned) };
-        let (channel, ()) = self.change(channel, |record| {
-            if let Some(url) = url {
-                self.check_room(record, url, None)?;
-            }
-            record.drains.push(drain.clone());
-            Ok(())
-        })?;
-        if let Some(destination) = destination {
-            self.install(&channel, &drain, destination, None);
-        }
-        Ok(drain)
-    }
-
-    /// Drain ids are never used again: a checkpoint may still speak of an old one.
-    fn next_drain_id(&self) -> anyhow::Result<u64> {
-        let _changing = lock(&self.changing);
-        let id = self.registry().last_drain + 1;
-        self.store.put_last_drain(id)?;
-        self.write_registry().last_drain = id;
-        Ok(id)
-    }
-
-    /// Gives a drain its URL, or another one; what it holds stays held.
-    pub(crate) fn set_drain(&self, channel: &str, id: u64, url: &str) -> Result<DrainRecord, HubError> {
-        let destination = Destination::parse(url)?;
-        let (channel, drain) = self.change(channel, |record| {
-            let at = record.drains.iter().position(|drain| drain.id == id).ok_or(HubError::NotFound)?;
-            self.check_room(record, url, Some(id))?;
-            record.drains[at].url = Some(url.to_owned());
-            Ok(record.drains[at].clone())
-        })?;
-        match channel.drains().iter().find(|drain| drain.id == id) {
-            Some(running) => running.redirect(destination),
-            None => self.install(&channel, &drain, destination, None),
-        }
-        Ok(drain)
-    }
-
-    /// Removes a drain of this channel; it sends what it holds for a short time.
-    pub(crate) fn remove_drain(&self, channel: &str, id: u64) -> Result<(), HubError> {
-        let (channel, ()) = self.change(channel, |record| {
-            let before = record.drains.len();
-            record.drains.retain(|drain| drain.id != id);
-            if record.drains.len() == before { Err(HubError::NotFound) } else { Ok(()) }
-        })?;
-        for drain in channel.remove_drains(|drain| drain.id == id) {
-            drain.stop(Instant::now() + REMOVAL_GRACE);
-        }
-        Ok(())
-    }
-
-    /// Whether `url` may be given to the drain `own`, or to a new one.
-    fn check_room(&self, record: &ChannelRecord, url: &str, own: Option<u64>) -> Result<(), HubError> {
-        let with_url = || record.drains.iter().filter(|drain| drain.url.is_some());
-        if with_url().any(|drain| drain.url.as_deref() == Some(url) && Some(drain.id) != own) {
-            return Err(HubError::Exists);
-        }
-        // One that only changes its URL takes no more room, even where the limit was lowered since.
-        let is_new = with_url().all(|drain| Some(drain.id) != own);
-        if is_new && with_url().count() >= self.max_drains.get() {
-            return Err(HubError::TooManyDrains);
-        }
-        Ok(())
     }
 
     // === Sessions ===
@@ -431,41 +352,7 @@ impl Hub {
         }
         let busy: Vec<_> = watched.into_iter().filter(|channel| channel.tick(&self.store, now)).collect();
         lock(&self.watched).extend(busy);
-    }
-
-    fn copy_notices(&self, channel: &Arc<Channel>, at_once: bool, now: DateTime<Utc>) {
-        for drain in channel.drains() {
-            let Some(notice) = drain.notice_for_channel(at_once) else { continue };
-            let origin = Origin {
-                token_name: "heroku".into(),
-                token: "".into(),
-                form: Form::Any,
-                limit: FrameLimit::MAX,
-                now,
-            };
-            let frames = Frames::from_messages([notice.message("heroku", now)]);
-            match Batch::decode(frames.wire(0..1), &origin) {
-                Ok(batch) => self.publish(channel, Arc::new(batch), Producer::Notice, now),
-                Err(error) => error!(drain = drain.token, %error, "notice not readable"),
-            }
-        }
-    }
-
-    /// The order to stop: drains send until `deadline` and count the rest as lost.
-    pub(crate) fn stop_drains(&self, deadline: Instant) {
-        for channel in self.channels() {
-            for drain in channel.drains() {
-                drain.stop(deadline);
-            }
-        }
-    }
-
-    /// Tells tails what their channels' drains could not send, at once: they are about to end. Where nobody
-    /// reads, the copy is left to the next start, whose history outlives this one.
-    pub(crate) fn copy_last_notices(&self, now: DateTime<Utc>) {
-        for channel in self.channels().into_iter().filter(|channel| channel.has_tails()) {
-            self.copy_notices(&channel, true, now);
-        }
+        self.tell_of_leavers(now);
     }
 
     /// Writes the exact numbers that the next start will tell. Returns how many messages those are.

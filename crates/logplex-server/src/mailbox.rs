@@ -25,6 +25,8 @@ pub(crate) struct Mailbox {
 struct State {
     ring: Ring<Batch>,
     reader: Reader,
+    /// Whether the reader gets nothing for now.
+    paused: bool,
 }
 
 #[derive(Debug)]
@@ -45,17 +47,27 @@ pub(crate) enum Found {
     Nothing { untold: bool },
 }
 
+/// A mailbox at one moment.
+pub(crate) struct Look {
+    pub(crate) ledger: Ledger,
+    pub(crate) paused: bool,
+    /// When the oldest message that waits came in.
+    pub(crate) oldest: Option<DateTime<Utc>>,
+}
+
 impl Mailbox {
     pub(crate) fn new(limits: RingLimits) -> Mailbox {
-        let state = State { ring: Ring::new(limits), reader: Reader::Busy };
+        let state = State { ring: Ring::new(limits), reader: Reader::Busy, paused: false };
         Mailbox { state: Mutex::new(state), readable: Notify::new() }
     }
 
-    /// Hands messages over; `generated` if they are notices of our own making.
-    pub(crate) fn push(&self, part: Part<Batch>, generated: bool, now: DateTime<Utc>) {
+    /// Hands messages over; `generated` if they are notices of our own making. Returns whether there is
+    /// something for the reader to take.
+    pub(crate) fn push(&self, part: Part<Batch>, generated: bool, now: DateTime<Utc>) -> bool {
         let count = part.messages() as u64;
         let mut state = lock(&self.state);
-        let State { ring, reader } = &mut *state;
+        let State { ring, reader, paused } = &mut *state;
+        let paused = *paused;
         match reader {
             Reader::Waiting(policy) if count > 0 => {
                 *reader = Reader::Handed(ring.push_and_take(part, policy, now))
@@ -67,6 +79,21 @@ impl Mailbox {
         }
         // Release the lock before waking: the reader would only wake up to wait for us.
         drop(state);
+        if !paused {
+            self.readable.notify_one();
+        }
+        !paused
+    }
+
+    /// Holds everything back from the reader, or no longer. What is in flight is not touched.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        let mut state = lock(&self.state);
+        state.paused = paused;
+        // A reader that waits would be handed the next push; what it was handed before stays held.
+        if paused && matches!(state.reader, Reader::Waiting(_)) {
+            state.reader = Reader::Busy;
+        }
+        drop(state);
         self.readable.notify_one();
     }
 
@@ -74,11 +101,19 @@ impl Mailbox {
     /// else a gap goes first, if it is `due`. If there is nothing, the reader counts as waiting from here on.
     pub(crate) fn take(&self, policy: &Policy, due: bool) -> Found {
         let mut state = lock(&self.state);
+        if state.paused {
+            return Found::Nothing { untold: false };
+        }
         if let Reader::Handed(taken) = std::mem::replace(&mut state.reader, Reader::Busy) {
             return Found::Work(taken, None);
         }
         let gap = state.ring.ledger_mut().take_gap_if(Teller::Reader, due);
-        let taken = state.ring.take(policy);
+        // The notice is one of the messages that the reader would take.
+        let room = policy.messages.saturating_sub(usize::from(gap.is_some()));
+        let taken = match room {
+            0 => Taken::default(),
+            messages => state.ring.take(&Policy { messages, ..*policy }),
+        };
         if taken.is_empty() && gap.is_none() {
             state.reader = Reader::Waiting(*policy);
             return Found::Nothing { untold: !state.ring.ledger().gap(Teller::Reader).is_empty() };
@@ -86,10 +121,26 @@ impl Mailbox {
         Found::Work(taken, gap)
     }
 
-    /// Whether nothing waits for the reader.
+    /// Takes as little as shows whether messages would arrive: a gap to tell, else one message. Nothing if
+    /// there is neither.
+    pub(crate) fn take_probe(&self) -> Option<(Taken<Batch>, Option<Gap>)> {
+        match self.take(&Policy { messages: 1, ..Policy::default() }, true) {
+            Found::Work(taken, gap) => Some((taken, gap)),
+            Found::Nothing { .. } => None,
+        }
+    }
+
+    /// Whether no message waits for the reader.
     pub(crate) fn is_empty(&self) -> bool {
         let state = lock(&self.state);
         state.ring.messages() == 0 && !matches!(state.reader, Reader::Handed(_))
+    }
+
+    /// Whether there is nothing that the reader may take, no message and no gap to tell.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = lock(&self.state);
+        let waits = state.ring.messages() > 0 || matches!(state.reader, Reader::Handed(_));
+        state.paused || !waits && state.ring.ledger().gap(Teller::Reader).is_empty()
     }
 
     /// What was taken has arrived.
@@ -124,6 +175,17 @@ impl Mailbox {
     /// A snapshot of the ledger.
     pub(crate) fn ledger(&self) -> Ledger {
         lock(&self.state).ring.ledger().clone()
+    }
+
+    /// The ledger and what belongs to it, in one snapshot.
+    pub(crate) fn look(&self) -> Look {
+        let state = lock(&self.state);
+        let handed = match &state.reader {
+            Reader::Handed(taken) => taken.parts().first(),
+            Reader::Busy | Reader::Waiting(_) => None,
+        };
+        let oldest = handed.or_else(|| state.ring.parts().next()).map(|part| part.chunk().received());
+        Look { ledger: state.ring.ledger().clone(), paused: state.paused, oldest }
     }
 
     /// Changes the ledger; for messages that never were in the ring, and for what the channel is told.
@@ -194,6 +256,57 @@ mod tests {
         assert_eq!(work(mailbox.take(&TEN, true)), (5, 10));
         mailbox.push(part(6), false, Utc::now());
         assert_eq!(work(mailbox.take(&TEN, false)), (5, 0));
+    }
+
+    #[test]
+    fn a_paused_reader_gets_nothing_and_its_ring_goes_on_dropping() {
+        let mailbox = mailbox();
+        assert_eq!(work(mailbox.take(&TEN, true)), (0, 0));
+        mailbox.set_paused(true);
+        assert!(!mailbox.push(part(15), false, Utc::now()));
+        assert_eq!(work(mailbox.take(&TEN, true)), (0, 0));
+        let look = mailbox.look();
+        assert_eq!((look.ledger.dropped_total(), look.ledger.held(), look.paused), (10, 5, true));
+        assert!(mailbox.is_idle() && !mailbox.is_empty() && look.oldest.is_some());
+        mailbox.set_paused(false);
+        assert!(!mailbox.is_idle());
+        assert_eq!(work(mailbox.take(&TEN, true)), (5, 10));
+        assert!(mailbox.push(part(1), false, Utc::now()));
+    }
+
+    #[test]
+    fn what_was_handed_over_before_a_pause_stays_held() {
+        let mailbox = mailbox();
+        assert_eq!(work(mailbox.take(&TEN, true)), (0, 0));
+        mailbox.push(part(10), false, Utc::now());
+        mailbox.set_paused(true);
+        assert_eq!(work(mailbox.take(&TEN, true)), (0, 0));
+        assert_eq!(mailbox.ledger().held(), 10);
+        mailbox.set_paused(false);
+        assert_eq!(work(mailbox.take(&TEN, true)), (10, 0));
+    }
+
+    #[test]
+    fn a_probe_is_a_notice_alone_or_else_one_message() {
+        let mailbox = mailbox();
+        assert!(mailbox.take_probe().is_none());
+        mailbox.set_paused(true);
+        mailbox.push(part(7), false, Utc::now());
+        assert!(mailbox.take_probe().is_none());
+        mailbox.set_paused(false);
+        let (taken, gap) = mailbox.take_probe().expect("a gap");
+        assert_eq!((taken.messages(), gap.map(|gap| gap.total())), (0, Some(2)));
+        let (taken, gap) = mailbox.take_probe().expect("a message");
+        assert_eq!((taken.messages(), gap), (1, None));
+    }
+
+    #[test]
+    fn a_notice_is_one_of_the_messages_of_a_request() {
+        let mailbox = mailbox();
+        mailbox.push(part(7), false, Utc::now());
+        let three = Policy { messages: 3, ..TEN };
+        assert_eq!(work(mailbox.take(&three, true)), (2, 2));
+        assert_eq!(work(mailbox.take(&three, true)), (3, 0));
     }
 
     #[test]

@@ -83,17 +83,17 @@ pub(crate) fn ledger_json(ledger: &Ledger) -> Value {
         "accepted": ledger.accepted(),
         "generated": ledger.generated(),
         "delivered": ledger.delivered(),
-        "dropped": by_reason(dropped(ledger)),
-        "lost": by_reason(lost(ledger)),
+        "dropped": by_reason(dropped_by_reason(ledger)),
+        "lost": by_reason(lost_by_reason(ledger)),
         "held": ledger.held(),
     })
 }
 
-fn dropped(ledger: &Ledger) -> Vec<(&'static str, u64)> {
+pub(crate) fn dropped_by_reason(ledger: &Ledger) -> Vec<(&'static str, u64)> {
     DropReason::ALL.iter().map(|&reason| (reason.as_str(), ledger.dropped(reason))).collect()
 }
 
-fn lost(ledger: &Ledger) -> Vec<(&'static str, u64)> {
+pub(crate) fn lost_by_reason(ledger: &Ledger) -> Vec<(&'static str, u64)> {
     LossReason::ALL.iter().map(|&reason| (reason.as_str(), ledger.lost(reason))).collect()
 }
 
@@ -114,6 +114,7 @@ struct Snapshot {
     rejections: Vec<(Labels, u64)>,
     tokens: Vec<(Labels, crate::channel::TokenCounts)>,
     drains: Vec<(Labels, Ledger)>,
+    drain_states: Vec<(Labels, u64)>,
     tails: Vec<(Labels, Ledger)>,
     open_tails: Vec<(Labels, u64)>,
 }
@@ -125,6 +126,7 @@ impl Snapshot {
             rejections: Vec::new(),
             tokens: Vec::new(),
             drains: Vec::new(),
+            drain_states: Vec::new(),
             tails: Vec::new(),
             open_tails: Vec::new(),
         };
@@ -141,7 +143,9 @@ impl Snapshot {
             for drain in channel.drains() {
                 let mut labels = labels.clone();
                 labels.push(label("drain", &drain.token));
-                snapshot.drains.push((labels, drain.mailbox.ledger()));
+                snapshot.drains.push((labels.clone(), drain.mailbox.ledger()));
+                labels.push(label("state", drain.state().as_str()));
+                snapshot.drain_states.push((labels, 1));
             }
             let (ledger, open) = channel.tails();
             snapshot.tails.push((labels.clone(), ledger));
@@ -176,9 +180,9 @@ impl Snapshot {
             })
         };
         let help = "Messages pushed out of a full ring";
-        counters(encoder, &format!("{reader}_dropped_messages"), help, by_reason(dropped))?;
+        counters(encoder, &format!("{reader}_dropped_messages"), help, by_reason(dropped_by_reason))?;
         let help = "Messages given up after delivery failed";
-        counters(encoder, &format!("{reader}_lost_messages"), help, by_reason(lost))?;
+        counters(encoder, &format!("{reader}_lost_messages"), help, by_reason(lost_by_reason))?;
         let held = ledgers.iter().map(|(labels, ledger)| (labels.clone(), ledger.held()));
         gauges(encoder, &format!("{reader}_held_messages"), "Messages queued or in flight", held)
     }
@@ -206,6 +210,8 @@ impl Collector for Snapshot {
             counters(encoder, name, help, samples)?;
         }
         self.encode_ledgers(encoder, "drain", &self.drains)?;
+        let help = "1 for the state that a drain is in";
+        gauges(encoder, "drain_state", help, self.drain_states.iter().cloned())?;
         self.encode_ledgers(encoder, "tail", &self.tails)?;
         gauges(encoder, "tails_open", "Tail sessions now", self.open_tails.iter().cloned())
     }

@@ -1,12 +1,13 @@
 //! Assembles the server, runs it, and stops it in the direction of the flow.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use axum::Router;
 use chrono::Utc;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -139,7 +140,19 @@ fn drain_context(config: &Config, tasks: Tasks) -> anyhow::Result<Arc<DrainConte
     outlet.addresses = if config.allow_private_drains { AddressGuard::Any } else { AddressGuard::PublicOnly };
     outlet.retry = RetryPolicy { max_attempts: None, max_age: RETRY_AGE, ..RetryPolicy::default() };
     let insecure_outlet = OutletConfig { tls: Some(tls_config(Trust::Insecure)?), ..outlet.clone() };
-    Ok(Arc::new(DrainContext { tasks, ring: config.ring, outlet, insecure_outlet }))
+    let mut ca_outlets = HashMap::new();
+    for (name, file) in &config.drain_cas {
+        let pem = std::fs::read(file)
+            .with_context(|| format!("cannot read the certificates {name:?} from {}", file.display()))?;
+        let tls = tls_config(Trust::PlatformAnd(&pem))
+            .with_context(|| format!("the certificates {name:?} in {} are not usable", file.display()))?;
+        let trusting = OutletConfig { tls: Some(tls), ..outlet.clone() };
+        if ca_outlets.insert(name.clone(), trusting).is_some() {
+            bail!("--drain-ca names {name:?} twice");
+        }
+    }
+    let (ring, probe_after) = (config.ring, config.probe_after);
+    Ok(Arc::new(DrainContext { tasks, ring, outlet, insecure_outlet, ca_outlets, probe_after }))
 }
 
 async fn accept(listener: TcpListener, router: Router, connections: &Tasks, stop: &CancellationToken) {

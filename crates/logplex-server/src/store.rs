@@ -48,6 +48,8 @@ pub(crate) struct DrainRecord {
     pub(crate) id: u64,
     pub(crate) token: String,
     pub(crate) url: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) paused: bool,
 }
 
 impl std::fmt::Debug for DrainRecord {

@@ -12,7 +12,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use logplex_core::{Batch, Chunk, Gap, Ledger, LossReason, Notice, Part, Policy, RingLimits};
+use logplex_core::{Batch, Filter, Gap, Ledger, LossReason, Notice, Part, Policy, RingLimits};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,29 +38,6 @@ const LAST_WRITE: Duration = Duration::from_millis(800);
 /// After a notice, gaps of this long are merged into the next one.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Which messages a reader gets.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
-    /// Exactly this source.
-    pub(crate) source: Option<String>,
-    /// This process, or with `web` also `web.1`, `web.2` and so on.
-    pub(crate) ps: Option<String>,
-}
-
-impl Filter {
-    pub(crate) fn keeps(&self, batch: &Batch, index: usize) -> bool {
-        self.source.as_deref().is_none_or(|source| batch.source(index) == source)
-            && self.ps.as_deref().is_none_or(|ps| {
-                let rest = batch.procid(index).strip_prefix(ps);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            })
-    }
-
-    fn keeps_all(&self) -> bool {
-        self.source.is_none() && self.ps.is_none()
-    }
-}
-
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -85,15 +62,8 @@ impl Tail {
 
     /// Hands over the messages that the filter keeps, before the ring, so that noise cannot push out signal.
     pub(crate) fn push(&self, part: &Part<Batch>, generated: bool, now: DateTime<Utc>) {
-        if self.filter.keeps_all() {
-            return self.mailbox.push(part.clone(), generated, now);
-        }
-        match part.chunk().filtered(|index| self.filter.keeps(part.chunk(), index)) {
-            Some(kept) if kept.count() == 0 => {}
-            Some(kept) => {
-                self.mailbox.push(Part::numbered(Arc::new(kept), part.first_sequence()), generated, now);
-            }
-            None => self.mailbox.push(part.clone(), generated, now),
+        if let Some(kept) = self.filter.apply(part) {
+            self.mailbox.push(kept, generated, now);
         }
     }
 }

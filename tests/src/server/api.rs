@@ -9,6 +9,7 @@ use super::{API_KEY, Server};
 use crate::client::{Connection, Response, basic, request};
 use crate::frame::numbered_frames;
 use crate::metrics::Metrics;
+use crate::wait::wait_for;
 
 /// A drain as the server named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,36 @@ impl Server {
         // An id is a number in the original and may be a string here: in a path it is the same.
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Drain { id: text(&reply["id"]), token: text(&reply["token"]) }
+    }
+
+    /// A drain's status: the answer of `GET /v3/channels/:id/drains/:D`.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    #[track_caller]
+    pub fn drain_status(&self, channel: &str, drain: &Drain) -> Value {
+        self.api("GET", &format!("/v3/channels/{channel}/drains/{}", drain.id), None).expect(&[200]).json()
+    }
+
+    /// Pauses or resumes a drain (`order` is the last part of the path); the status that is answered.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    #[track_caller]
+    pub fn order_drain(&self, channel: &str, drain: &Drain, order: &str) -> Value {
+        let path = format!("/v3/channels/{channel}/drains/{}/{order}", drain.id);
+        self.api("POST", &path, None).expect(&[200]).json()
+    }
+
+    /// Waits until a drain is in a state, and returns its status then.
+    ///
+    /// # Panics
+    /// When that does not come.
+    #[track_caller]
+    pub fn wait_drain_state(&self, channel: &str, drain: &Drain, state: &str) -> Value {
+        wait_for(&format!("a drain that is {state}"), || {
+            Some(self.drain_status(channel, drain)).filter(|status| status["state"] == state)
+        })
     }
 
     /// Makes a session of a channel, with further members such as `{"tail": true, "num": "0"}`; its URL.

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::Utc;
-use logplex_core::RingLimits;
+use logplex_core::{Filter, RingLimits};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::management::{blocking, check_json, error, parse, refused};
 use super::{App, auth, text};
 use crate::store::SessionRecord;
-use crate::tail::{self, Filter, Format, Seat};
+use crate::tail::{self, Format, Seat};
 
 /// How many messages of history a session gets if it does not say.
 const DEFAULT_NUM: u32 = 100;
@@ -117,7 +117,11 @@ pub(super) async fn stream(
             return (StatusCode::UPGRADE_REQUIRED, headers, help).into_response();
         }
     };
-    let filter = Filter { source: session.source, ps: session.ps };
+    let filter = Filter {
+        include_sources: session.source.into_iter().collect(),
+        include_ps: session.ps.into_iter().collect(),
+        ..Filter::default()
+    };
     let seat = Seat::take(channel, filter, session.num as usize, session.tail, RingLimits::default());
     let (tracked, stopped) = app.tails.adopt();
     upgrade.max_message_size(FROM_CLIENT_MAX).max_frame_size(FROM_CLIENT_MAX).on_upgrade(

@@ -1,0 +1,181 @@
+//! Which messages a reader gets.
+//!
+//! A filter acts on a batch before the reader's ring, so that noise cannot push out signal: what it leaves out
+//! was never accepted by that reader, and no notice of his counts it. A reader's own notices do not pass here.
+
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::chunk::{Chunk, Part};
+
+/// Names to include and to exclude, and a severity. The default keeps everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these sources; empty: all.
+    pub include_sources: Vec<String>,
+    /// None of these sources.
+    pub exclude_sources: Vec<String>,
+    /// Only these processes; `web` is `web` and `web.1`, not `webx`. Empty: all.
+    pub include_ps: Vec<String>,
+    /// None of these processes.
+    pub exclude_ps: Vec<String>,
+    /// Only messages this severe or more, as 0 (emergency) to 7 (debug).
+    pub min_severity: Option<u8>,
+}
+
+/// What a filter looks at; messages that agree in it share one verdict.
+type Seen<'a> = (u8, &'a [u8], &'a [u8]);
+
+impl Filter {
+    /// Whether nothing is left out.
+    pub fn keeps_all(&self) -> bool {
+        *self == Filter::default()
+    }
+
+    /// Whether the message at `index` is kept.
+    pub fn keeps(&self, batch: &Batch, index: usize) -> bool {
+        self.judge(seen(batch, index))
+    }
+
+    /// What is kept of a part: the part itself if that is all of it, else the kept messages in a small buffer
+    /// of their own with the sequence numbers they had, and `None` if there are none.
+    pub fn apply(&self, part: &Part<Batch>) -> Option<Part<Batch>> {
+        if self.keeps_all() {
+            return Some(part.clone());
+        }
+        let (batch, range) = (part.chunk(), part.range());
+        // Neighbours mostly come from one process, so most messages cost three comparisons.
+        let mut last: Option<(Seen<'_>, bool)> = None;
+        let mut keep = |index: usize| {
+            let seen = seen(batch, index);
+            let verdict = match last {
+                Some((before, verdict)) if before == seen => verdict,
+                _ => self.judge(seen),
+            };
+            last = Some((seen, verdict));
+            verdict
+        };
+        if range.clone().all(&mut keep) {
+            return Some(part.clone());
+        }
+        let kept = batch.filtered(|index| range.contains(&index) && keep(index))?;
+        (kept.count() > 0).then(|| Part::numbered(Arc::new(kept), part.first_sequence()))
+    }
+
+    fn judge(&self, (severity, source, procid): Seen<'_>) -> bool {
+        let any = |names: &[String], is: &dyn Fn(&[u8]) -> bool| names.iter().any(|name| is(name.as_bytes()));
+        let from = |name: &[u8]| name == source;
+        let of = |name: &[u8]| matches!(procid.strip_prefix(name), Some([] | [b'.', ..]));
+        self.min_severity.is_none_or(|least| severity <= least)
+            && (self.include_sources.is_empty() || any(&self.include_sources, &from))
+            && (self.include_ps.is_empty() || any(&self.include_ps, &of))
+            && !any(&self.exclude_sources, &from)
+            && !any(&self.exclude_ps, &of)
+    }
+}
+
+fn seen(batch: &Batch, index: usize) -> Seen<'_> {
+    let [_, source, procid] = batch.kept(index);
+    (batch.severity(index), source, procid)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::batch::Origin;
+    use crate::frame::{FrameLimit, Frames};
+
+    /// One message for each `PRI SOURCE PROCID`.
+    fn part(messages: &[(u8, &str, &str)]) -> Part<Batch> {
+        let origin = Origin {
+            token_name: "named".into(),
+            token: "t.1".into(),
+            form: Default::default(),
+            limit: FrameLimit::MAX,
+            now: DateTime::UNIX_EPOCH,
+        };
+        let texts = messages.iter().map(|(pri, source, procid)| {
+            format!("<{pri}>1 2026-01-02T03:04:05+00:00 host {source} {procid} - - text")
+        });
+        let frames = Frames::from_messages(texts.collect::<Vec<_>>());
+        let batch = Batch::decode(frames.wire(0..frames.count()), &origin).unwrap();
+        Part::numbered(batch.into(), 1000)
+    }
+
+    const MESSAGES: [(u8, &str, &str); 6] = [
+        (190, "app", "web.1"),
+        (190, "app", "web"),
+        (187, "app", "webx"),
+        (190, "app", "worker.1"),
+        (172, "heroku", "router"),
+        (134, "t.1", "web.2"),
+    ];
+
+    /// The sequence numbers that are kept.
+    #[track_caller]
+    fn check(filter: Filter, expected: &[u64]) {
+        let part = part(&MESSAGES);
+        let kept = filter.apply(&part);
+        let sequences = kept.iter().flat_map(|kept| {
+            kept.range().map(|index| kept.first_sequence() + kept.chunk().ordinal(index) - 1000)
+        });
+        assert_eq!(sequences.collect::<Vec<_>>(), expected, "{filter:?}");
+        let one_by_one = part.range().filter(|&index| filter.keeps(part.chunk(), index));
+        assert_eq!(one_by_one.map(|index| index as u64).collect::<Vec<_>>(), expected, "{filter:?}");
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn names_are_included_and_excluded() {
+        check(Filter::default(), &[0, 1, 2, 3, 4, 5]);
+        check(Filter { include_sources: names(&["heroku", "named"]), ..Filter::default() }, &[4, 5]);
+        check(Filter { exclude_sources: names(&["app"]), ..Filter::default() }, &[4, 5]);
+        check(Filter { include_ps: names(&["web"]), ..Filter::default() }, &[0, 1, 5]);
+        check(Filter { include_ps: names(&["web.1", "router"]), ..Filter::default() }, &[0, 4]);
+        check(Filter { exclude_ps: names(&["web", "worker"]), ..Filter::default() }, &[2, 4]);
+        // An exclusion goes ahead of an inclusion, and all that is said must hold.
+        let both = Filter {
+            include_sources: names(&["app"]),
+            exclude_sources: names(&["app"]),
+            ..Filter::default()
+        };
+        check(both, &[]);
+        let both =
+            Filter { include_sources: names(&["app"]), exclude_ps: names(&["web.1"]), ..Filter::default() };
+        check(both, &[1, 2, 3]);
+    }
+
+    #[test]
+    fn a_severity_keeps_what_is_that_severe_or_more() {
+        check(Filter { min_severity: Some(3), ..Filter::default() }, &[2]);
+        check(Filter { min_severity: Some(4), ..Filter::default() }, &[2, 4]);
+        check(Filter { min_severity: Some(7), ..Filter::default() }, &[0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_part_of_a_batch_stays_one() {
+        let mut part = part(&MESSAGES);
+        drop(part.split_to(2));
+        let kept = Filter { include_sources: names(&["app"]), ..Filter::default() }.apply(&part).unwrap();
+        assert_eq!(
+            (kept.messages(), kept.chunk().procid(0), kept.chunk().procid(1)),
+            (2, "webx", "worker.1")
+        );
+        let all = Filter { exclude_ps: names(&["web"]), ..Filter::default() }.apply(&part).unwrap();
+        assert_eq!(all.messages(), 3);
+    }
+
+    #[test]
+    fn what_is_kept_whole_is_shared_and_what_is_not_keeps_no_large_buffer() {
+        let part = part(&MESSAGES);
+        let whole = Filter { exclude_sources: names(&["none"]), ..Filter::default() }.apply(&part).unwrap();
+        assert!(Arc::ptr_eq(whole.chunk(), part.chunk()));
+        let one = Filter { include_ps: names(&["router"]), ..Filter::default() }.apply(&part).unwrap();
+        assert!(one.chunk().footprint() < part.chunk().footprint() / 4);
+    }
+}

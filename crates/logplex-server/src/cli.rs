@@ -5,10 +5,11 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
-use crate::config::{Config, Secret, base_url};
+use crate::config::{Config, Secret, SyslogConfig, SyslogListen, base_url, server_tls};
 
 /// A log router that drops the oldest when a reader falls behind, and says so.
 #[derive(Debug, Parser)]
@@ -46,7 +47,24 @@ pub(crate) struct ServeArgs {
     /// Let drains reach loopback and private addresses
     #[arg(long, env = "LOGPLEX_ALLOW_PRIVATE_DRAINS")]
     allow_private_drains: bool,
-    /// The most messages a second that one channel may bring, after a burst of 1,024; more is answered 429
+    /// Where to listen for syslog over TCP; may be given several times. Messages say their token, or
+    /// ADDR,token-file=FILE names the file with the token of all that comes there
+    #[arg(long, env = "LOGPLEX_SYSLOG_LISTEN", value_name = "ADDR", value_delimiter = ' ')]
+    syslog_listen: Vec<SyslogListen>,
+    /// As --syslog-listen, for syslog over TLS
+    #[arg(long, env = "LOGPLEX_SYSLOG_TLS_LISTEN", value_name = "ADDR", value_delimiter = ' ')]
+    syslog_tls_listen: Vec<SyslogListen>,
+    /// The server's certificate and those that vouch for it, in PEM
+    #[arg(long, env = "LOGPLEX_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, in PEM
+    #[arg(long, env = "LOGPLEX_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// After how many seconds without a byte a syslog connection is closed
+    #[arg(long, env = "LOGPLEX_SYSLOG_IDLE", value_name = "SECONDS", default_value = "600")]
+    syslog_idle: NonZeroU32,
+    /// The most messages a second that one channel may bring, after a burst of 1,024; more is answered 429, and
+    /// over syslog rejected
     #[arg(long, env = "LOGPLEX_CHANNEL_RATE", value_name = "MESSAGES")]
     channel_rate: Option<NonZeroU32>,
     /// How many threads do the work; half as many as there are cores if absent
@@ -75,6 +93,19 @@ impl TryFrom<ServeArgs> for Config {
 
     fn try_from(args: ServeArgs) -> anyhow::Result<Config> {
         let variable = std::env::var("LOGPLEX_API_KEY").ok();
+        let mut syslog = Vec::new();
+        for listen in &args.syslog_listen {
+            syslog.push(SyslogConfig::new(listen, None)?);
+        }
+        if !args.syslog_tls_listen.is_empty() {
+            let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+                bail!("--syslog-tls-listen needs --tls-cert and --tls-key");
+            };
+            let tls = server_tls(certificate, key)?;
+            for listen in &args.syslog_tls_listen {
+                syslog.push(SyslogConfig::new(listen, Some(tls.clone()))?);
+            }
+        }
         Ok(Config {
             listen: args.listen,
             data_dir: args.data_dir,
@@ -82,6 +113,8 @@ impl TryFrom<ServeArgs> for Config {
             api_key: Secret::from_variable_or_file(variable, args.api_key_file.as_ref())?,
             allow_private_drains: args.allow_private_drains,
             channel_rate: args.channel_rate,
+            syslog,
+            syslog_idle: Duration::from_secs(args.syslog_idle.get().into()),
             grace: Duration::from_secs(args.grace.into()),
             ring: RingLimits::default(),
         })

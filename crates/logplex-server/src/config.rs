@@ -2,11 +2,16 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use logplex_core::RingLimits;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
 
 /// A secret; `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -49,6 +54,78 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// A syslog listener as it is typed: `ADDR` or `ADDR,token-file=FILE`.
+#[derive(Clone, Debug)]
+pub(crate) struct SyslogListen {
+    address: SocketAddr,
+    token_file: Option<PathBuf>,
+}
+
+impl FromStr for SyslogListen {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<SyslogListen> {
+        let (address, option) =
+            text.split_once(',').map_or((text, None), |(address, option)| (address, Some(option)));
+        let address = address.parse().with_context(|| format!("{address:?} is not like 127.0.0.1:6514"))?;
+        let token_file = match option.map(|option| option.split_once('=')) {
+            None => None,
+            Some(Some(("token-file", file))) if !file.is_empty() => Some(file.into()),
+            // Never shown: it may be a token that should have been in a file.
+            Some(_) => bail!("after the address only ,token-file=FILE may follow"),
+        };
+        Ok(SyslogListen { address, token_file })
+    }
+}
+
+/// A syslog listener, checked.
+#[derive(Debug)]
+pub(crate) struct SyslogConfig {
+    pub(crate) address: SocketAddr,
+    /// The token of all that comes.
+    pub(crate) token: Option<Secret>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
+impl SyslogConfig {
+    pub(crate) fn new(listen: &SyslogListen, tls: Option<Arc<ServerConfig>>) -> anyhow::Result<SyslogConfig> {
+        let token = listen.token_file.as_deref().map(|file| {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read a token from {}", file.display()))?;
+            let token = text.trim();
+            if !token.starts_with("t.") || token.contains(char::is_whitespace) {
+                bail!("{} holds no token: expected t.… and nothing else", file.display());
+            }
+            Ok(Secret::new(token.to_owned()))
+        });
+        Ok(SyslogConfig { address: listen.address, token: token.transpose()?, tls })
+    }
+}
+
+/// What a TLS listener shows its peers, read from PEM files.
+pub(crate) fn server_tls(certificate: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
+    let read = |file: &Path| CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
+    let chain = read(certificate)
+        .with_context(|| format!("cannot read a certificate from {}", certificate.display()))?;
+    if chain.is_empty() {
+        bail!("{} holds no certificate: expected -----BEGIN CERTIFICATE-----", certificate.display());
+    }
+    let private = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("cannot read a private key from {}", key.display()))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .with_context(|| {
+            format!(
+                "the key in {} and the certificate in {} are no pair",
+                key.display(),
+                certificate.display()
+            )
+        })?;
+    Ok(Arc::new(config))
+}
+
 /// What `logplex serve` runs with.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -60,6 +137,10 @@ pub(crate) struct Config {
     pub(crate) allow_private_drains: bool,
     /// Messages a second that one channel may bring.
     pub(crate) channel_rate: Option<NonZeroU32>,
+    /// Where syslog comes in.
+    pub(crate) syslog: Vec<SyslogConfig>,
+    /// A syslog connection that brings nothing for this long is closed.
+    pub(crate) syslog_idle: Duration,
     /// How long a stop may take.
     pub(crate) grace: Duration,
     pub(crate) ring: RingLimits,

@@ -39,6 +39,8 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         api_key: None,
         allow_private_drains: true,
         channel_rate: None,
+        syslog: Vec::new(),
+        syslog_idle: Duration::ZERO,
         grace: GRACE,
         ring: RingLimits::default(),
     })

@@ -35,6 +35,7 @@ mod rate;
 mod repeats;
 mod serve;
 mod store;
+mod syslog;
 mod tail;
 mod tasks;
 
@@ -72,6 +73,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let address = server.address()?;
             if let Some(key) = &server.new_key {
                 say(&format!("API key, shown only now: {key}"));
+            }
+            for (scheme, address) in server.syslog_addresses()? {
+                say(&format!("listening for syslog on {scheme}://{address}"));
             }
             say(&format!("listening on http://{address}"));
             info!(%address, "listening");

@@ -6,10 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
 use crate::config::{Config, Secret, SyslogConfig, SyslogListen, base_url, server_tls};
+
+/// The variable that may hold the API key itself.
+pub(crate) const API_KEY_VARIABLE: &str = "LOGPLEX_API_KEY";
 
 /// A log router that drops the oldest when a reader falls behind, and says so.
 #[derive(Debug, Parser)]
@@ -23,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server
     Serve(ServeArgs),
+    /// Show what `serve` would run with and where each setting comes from, without secrets
+    CheckConfig(ServeArgs),
     /// Follow a channel in this terminal
     Tail(TailArgs),
     /// The first minute: a server on a fresh store, and with -- CMD a command whose output it shows
@@ -31,6 +37,10 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
+    /// A TOML file with settings, each under its flag's name: `grace = 5`. A flag goes over the environment, that
+    /// over the file
+    #[arg(long, env = "LOGPLEX_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one
     #[arg(long, env = "LOGPLEX_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8601")]
     listen: SocketAddr,
@@ -45,7 +55,17 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LOGPLEX_API_KEY_FILE", value_name = "FILE")]
     api_key_file: Option<PathBuf>,
     /// Let drains reach loopback and private addresses
-    #[arg(long, env = "LOGPLEX_ALLOW_PRIVATE_DRAINS")]
+    #[arg(
+        long,
+        env = "LOGPLEX_ALLOW_PRIVATE_DRAINS",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
     allow_private_drains: bool,
     /// Where to listen for syslog over TCP; may be given several times. Messages say their token, or
     /// ADDR,token-file=FILE names the file with the token of all that comes there
@@ -83,7 +103,7 @@ impl Command {
         let half = || std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         match self {
             Command::Serve(args) => args.workers.map_or_else(half, NonZeroUsize::get),
-            Command::Tail(_) | Command::Dev(_) => 1,
+            Command::CheckConfig(_) | Command::Tail(_) | Command::Dev(_) => 1,
         }
     }
 }
@@ -92,7 +112,7 @@ impl TryFrom<ServeArgs> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: ServeArgs) -> anyhow::Result<Config> {
-        let variable = std::env::var("LOGPLEX_API_KEY").ok();
+        let variable = std::env::var(API_KEY_VARIABLE).ok();
         let mut syslog = Vec::new();
         for listen in &args.syslog_listen {
             syslog.push(SyslogConfig::new(listen, None)?);

@@ -145,6 +145,34 @@ fn what_is_wrong_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_certificate_needs_its_own_key() {
+    let folder = Folder::new();
+    let made = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (one, other) = (made(), made());
+    let certificate = folder.write("cert.pem", &one.cert.pem());
+    let key = folder.write("key.pem", &one.signing_key.serialize_pem());
+    let others = folder.write("other.pem", &other.signing_key.serialize_pem());
+    let args = |certificate: &PathBuf, key: &PathBuf| {
+        let files = [certificate, key].map(|file| file.to_str().expect("UTF-8").to_owned());
+        let [certificate, key] = files;
+        ["--syslog-tls-listen", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key]
+            .map(str::to_owned)
+    };
+    let check = |args: [String; 6], why: Option<&str>| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        match why {
+            None => assert!(!shown(&args, &[]).is_empty()),
+            Some(why) => refused(&args, &[], why),
+        }
+    };
+    check(args(&certificate, &key), None);
+    check(args(&certificate, &others), Some("are no pair"));
+    check(args(&key, &key), Some("holds no certificate"));
+    check(args(&certificate, &certificate), Some("cannot read a private key from"));
+    check(args(&certificate, &PathBuf::from("/nowhere")), Some("cannot read a private key from /nowhere"));
+}
+
+#[test]
 fn a_server_runs_with_its_file_and_refuses_a_wrong_one() {
     let folder = Folder::new();
     let file = folder.write("logplex.toml", "syslog-listen = ['127.0.0.1:0', '127.0.0.1:0']\n");

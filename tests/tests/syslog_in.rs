@@ -270,6 +270,17 @@ fn a_line_over_the_limit_becomes_several_messages() {
 }
 
 #[test]
+fn a_long_line_with_a_long_head_keeps_its_source_and_its_text() {
+    let door = Door::start();
+    let (id, long) = ("m".repeat(3000), "x".repeat(100_000));
+    let head = format!("<190>1 2026-01-02T03:04:05.678901+00:00 host {} web.1 {id} -", door.token);
+    door.send(format!("{head} {long}\n{head} line 1\n").as_bytes());
+    let received = door.sink.wait_line(1);
+    assert_eq!(texts(&received[..2]).concat(), long);
+    assert!(received.iter().all(|message| message.app == "app" && message.raw.len() <= 64 * 1024));
+}
+
+#[test]
 fn a_malformed_count_ends_the_connection() {
     let door = Door::start();
     let good = counted(&rfc5424(&door.token, "-", "line 0"));

@@ -175,7 +175,8 @@ impl Kind {
     }
 
     fn show(self, values: &[String]) -> String {
-        let quoted = |text: &String| format!("{text:?}");
+        // JSON's quotes and escapes are TOML's too.
+        let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
         match self {
             Kind::Bool | Kind::Number => values.join(" "),
             Kind::Text => values.iter().map(quoted).collect(),

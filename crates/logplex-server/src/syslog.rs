@@ -134,14 +134,14 @@ impl SyslogListener {
         peer: SocketAddr,
         cancelled: CancellationToken,
     ) {
-        self.app.syslog.connections.fetch_add(1, Ordering::Relaxed);
+        let _open = Open::new(&self.app.syslog);
         match &self.tls {
             None => Connection::new(&self, peer).run(stream, &cancelled).await,
             Some(tls) => {
                 let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls.clone()).accept(stream));
                 let shaken = tokio::select! {
                     shaken = handshake => shaken,
-                    () = cancelled.cancelled() => return self.closed(),
+                    () = cancelled.cancelled() => return,
                 };
                 match shaken {
                     Ok(Ok(stream)) => Connection::new(&self, peer).run(stream, &cancelled).await,
@@ -150,11 +150,22 @@ impl SyslogListener {
                 }
             }
         }
-        self.closed();
     }
+}
 
-    fn closed(&self) {
-        self.app.syslog.connections.fetch_sub(1, Ordering::Relaxed);
+/// Counts a connection while it is open.
+struct Open<'a>(&'a SyslogCounts);
+
+impl Open<'_> {
+    fn new(counts: &SyslogCounts) -> Open<'_> {
+        counts.connections.fetch_add(1, Ordering::Relaxed);
+        Open(counts)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

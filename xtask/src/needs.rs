@@ -20,6 +20,7 @@ pub(crate) struct Need {
 /// Every need there is. A row leaves this table with the last test that uses it.
 const NEEDS: &[Need] = &[
     Need { tool: "nginx", debian_package: "nginx-light", used_by: "nginx" },
+    Need { tool: "rsyslogd", debian_package: "rsyslog", used_by: "rsyslog" },
     Need { tool: "tmux", debian_package: "tmux", used_by: "terminal" },
 ];
 

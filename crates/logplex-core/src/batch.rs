@@ -335,7 +335,7 @@ fn write_escaped(text: &str, out: &mut String) {
 
 /// Where to cut `bytes` so that the front has at most `most` bytes (and at least one) and no character of
 /// UTF-8 is torn; where the bytes are no UTF-8, at `most`.
-pub(crate) fn cut_point(bytes: &[u8], most: usize) -> usize {
+pub fn cut_point(bytes: &[u8], most: usize) -> usize {
     if bytes.len() <= most {
         return bytes.len();
     }

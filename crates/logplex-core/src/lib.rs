@@ -46,7 +46,7 @@ mod ledger;
 mod notice;
 mod ring;
 
-pub use batch::{Batch, BatchError, Origin};
+pub use batch::{Batch, BatchError, Origin, cut_point};
 pub use chain::Chain;
 pub use chunk::{Chunk, Part};
 pub use filter::Filter;

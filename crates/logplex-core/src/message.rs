@@ -7,6 +7,10 @@
 
 use std::ops::Range;
 
+use chrono::{DateTime, Utc};
+
+use crate::foreign;
+
 /// One message, borrowed from its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -32,6 +36,17 @@ impl<'a> Message<'a> {
     /// Reads a frame in our own strict form, or `None` if it is foreign.
     pub fn parse(frame: &'a [u8], form: Form) -> Option<Message<'a>> {
         Head::parse(frame, form).map(|head| head.message(frame))
+    }
+
+    /// Reads any frame, and returns it in our strict form as well: as it is, or as it was rewritten into `spare`
+    /// if it is foreign. What its sender left out is filled in: time `now`, APP-NAME `token`.
+    pub fn read(frame: &'a [u8], now: DateTime<Utc>, spare: &'a mut Vec<u8>) -> (&'a [u8], Message<'a>) {
+        if let Some(message) = Message::parse(frame, Form::Any) {
+            return (frame, message);
+        }
+        spare.clear();
+        let head = foreign::rewrite(frame, Form::Any, now, spare);
+        (spare, head.message(spare))
     }
 
     /// The severity, 0 (emergency) to 7 (debug).

@@ -190,6 +190,8 @@ pub(crate) struct TokenCounts {
     pub(crate) accepted: u64,
     pub(crate) repeated: u64,
     pub(crate) rejected_requests: u64,
+    /// Messages over syslog that were refused though they had this token.
+    pub(crate) rejected_messages: u64,
     /// What the senders said they had dropped and lost before they reached us.
     pub(crate) upstream_dropped: u64,
     pub(crate) upstream_lost: u64,
@@ -207,5 +209,9 @@ impl Token {
 
     pub(crate) fn count_rejected(&self) {
         lock(&self.state).counts.rejected_requests += 1;
+    }
+
+    pub(crate) fn count_rejected_messages(&self, messages: u64) {
+        lock(&self.state).counts.rejected_messages += messages;
     }
 }

@@ -5,11 +5,18 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use anyhow::bail;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
-use crate::config::{Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret, base_url};
+use crate::config::{
+    Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret, SyslogConfig, SyslogListen, base_url, server_tls,
+};
 use crate::destination::is_name;
+
+/// The variable that may hold the API key itself.
+pub(crate) const API_KEY_VARIABLE: &str = "LOGPLEX_API_KEY";
 
 /// A log router that drops the oldest when a reader falls behind, and says so.
 #[derive(Debug, Parser)]
@@ -23,6 +30,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server
     Serve(ServeArgs),
+    /// Show what `serve` would run with and where each setting comes from, without secrets
+    CheckConfig(ServeArgs),
     /// Follow a channel in this terminal
     Tail(TailArgs),
     /// The first minute: a server on a fresh store, and with -- CMD a command whose output it shows
@@ -31,6 +40,10 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
+    /// A TOML file with settings, each under its flag's name: `grace = 5`. A flag goes over the environment, that
+    /// over the file
+    #[arg(long, env = "LOGPLEX_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one
     #[arg(long, env = "LOGPLEX_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8601")]
     listen: SocketAddr,
@@ -45,7 +58,17 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LOGPLEX_API_KEY_FILE", value_name = "FILE")]
     api_key_file: Option<PathBuf>,
     /// Let drains reach loopback and private addresses
-    #[arg(long, env = "LOGPLEX_ALLOW_PRIVATE_DRAINS")]
+    #[arg(
+        long,
+        env = "LOGPLEX_ALLOW_PRIVATE_DRAINS",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
     allow_private_drains: bool,
     /// A PEM file with certificates that drains may trust with the option ca=NAME; may be given again, in the
     /// variable joined by commas
@@ -61,7 +84,24 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LOGPLEX_PROBE_AFTER", value_name = "SECONDS", default_value_t = PROBE_AFTER_SECONDS,
         value_parser = clap::value_parser!(u16).range(1..=3600))]
     probe_after: u16,
-    /// The most messages a second that one channel may bring, after a burst of 1,024; more is answered 429
+    /// Where to listen for syslog over TCP; may be given several times. Messages say their token, or
+    /// ADDR,token-file=FILE names the file with the token of all that comes there
+    #[arg(long, env = "LOGPLEX_SYSLOG_LISTEN", value_name = "ADDR", value_delimiter = ' ')]
+    syslog_listen: Vec<SyslogListen>,
+    /// As --syslog-listen, for syslog over TLS
+    #[arg(long, env = "LOGPLEX_SYSLOG_TLS_LISTEN", value_name = "ADDR", value_delimiter = ' ')]
+    syslog_tls_listen: Vec<SyslogListen>,
+    /// The server's certificate and those that vouch for it, in PEM
+    #[arg(long, env = "LOGPLEX_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, in PEM
+    #[arg(long, env = "LOGPLEX_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// After how many seconds without a byte a syslog connection is closed
+    #[arg(long, env = "LOGPLEX_SYSLOG_IDLE", value_name = "SECONDS", default_value = "600")]
+    syslog_idle: NonZeroU32,
+    /// The most messages a second that one channel may bring, after a burst of 1,024; more is answered 429, and
+    /// over syslog rejected
     #[arg(long, env = "LOGPLEX_CHANNEL_RATE", value_name = "MESSAGES")]
     channel_rate: Option<NonZeroU32>,
     /// The most drains that one channel may have; one more is answered 422
@@ -91,7 +131,7 @@ impl Command {
         let half = || std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         match self {
             Command::Serve(args) => args.workers.map_or_else(half, NonZeroUsize::get),
-            Command::Tail(_) | Command::Dev(_) => 1,
+            Command::CheckConfig(_) | Command::Tail(_) | Command::Dev(_) => 1,
         }
     }
 }
@@ -100,7 +140,20 @@ impl TryFrom<ServeArgs> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: ServeArgs) -> anyhow::Result<Config> {
-        let variable = std::env::var("LOGPLEX_API_KEY").ok();
+        let variable = std::env::var(API_KEY_VARIABLE).ok();
+        let mut syslog = Vec::new();
+        for listen in &args.syslog_listen {
+            syslog.push(SyslogConfig::new(listen, None)?);
+        }
+        if !args.syslog_tls_listen.is_empty() {
+            let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+                bail!("--syslog-tls-listen needs --tls-cert and --tls-key");
+            };
+            let tls = server_tls(certificate, key)?;
+            for listen in &args.syslog_tls_listen {
+                syslog.push(SyslogConfig::new(listen, Some(tls.clone()))?);
+            }
+        }
         Ok(Config {
             listen: args.listen,
             data_dir: args.data_dir,
@@ -111,6 +164,8 @@ impl TryFrom<ServeArgs> for Config {
             probe_after: Duration::from_secs(args.probe_after.into()),
             channel_rate: args.channel_rate,
             max_drains: args.max_drains,
+            syslog,
+            syslog_idle: Duration::from_secs(args.syslog_idle.get().into()),
             grace: Duration::from_secs(args.grace.into()),
             ring: RingLimits::default(),
         })

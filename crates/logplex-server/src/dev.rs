@@ -2,17 +2,16 @@
 //! and with `-- CMD` a command whose output goes through all of it and comes out in the same terminal.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
+use logplex_core::child;
 use logplex_core::shuttle::{Builder, Report};
-use logplex_core::{RingLimits, child};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DevArgs, Output, TailArgs};
 use crate::client::ApiClient;
-use crate::config::{Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret};
+use crate::config::{Config, PASSING_GRACE, Secret};
 use crate::follow::Follower;
 use crate::serve::Server;
 use crate::stop_on_signals;
@@ -24,28 +23,13 @@ const TOKEN_NAME: &str = "app";
 /// The PROCID of the command's lines.
 const PROCID: &str = "run.1";
 
-/// How long a stop may take: nothing here is worth waiting for longer.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// Runs until the command ends, or without one until a signal.
 pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     // Ahead of the store and of the lines to copy: who sees them may end it at once, and the store has to go.
     let stop = if args.command.is_empty() { stop_on_signals()? } else { CancellationToken::new() };
     let store = tempfile::tempdir().context("cannot make a directory for the store")?;
-    let server = Server::start(Config {
-        listen: args.listen,
-        data_dir: store.path().to_owned(),
-        public_url: None,
-        api_key: None,
-        allow_private_drains: true,
-        drain_cas: Vec::new(),
-        probe_after: Duration::from_secs(PROBE_AFTER_SECONDS.into()),
-        channel_rate: None,
-        max_drains: DEFAULT_MAX_DRAINS,
-        grace: GRACE,
-        ring: RingLimits::default(),
-    })
-    .await?;
+    let config = Config { listen: args.listen, ..Config::passing(store.path().to_owned()) };
+    let server = Server::start(config).await?;
     let key = Secret::new(server.new_key.clone().context("a fresh store has no key yet")?);
     let (record, _new) = server.app().hub.put_channel(CHANNEL, &[TOKEN_NAME.to_owned()])?;
     let token = &record.tokens.first().context("the channel was made with a token")?.id;
@@ -95,7 +79,7 @@ async fn run_command(
         let guard = Builder::new(logs_url).app(TOKEN_NAME).procid(PROCID).start()?;
         let (program, arguments) = args.command.split_first().context("no command")?;
         let ended = child::Command::new(program, arguments).run(guard.shuttle()).await;
-        let report = tokio::task::spawn_blocking(move || guard.shutdown(GRACE)).await?;
+        let report = tokio::task::spawn_blocking(move || guard.shutdown(PASSING_GRACE)).await?;
         if !report.is_clean() {
             let Report { accepted, delivered, dropped, lost, unsent, .. } = report;
             eprintln!(

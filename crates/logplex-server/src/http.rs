@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use crate::hub::Hub;
 use crate::metrics::Rejections;
 use crate::rate::RateLimit;
+use crate::syslog::SyslogCounts;
 use crate::tasks::Tasks;
 
 mod auth;
@@ -35,6 +36,8 @@ pub(crate) struct App {
     /// Set once the stop has begun: not ready, and no new work.
     pub(crate) stopping: AtomicBool,
     pub(crate) rejections: Rejections,
+    /// What came over syslog.
+    pub(crate) syslog: SyslogCounts,
     /// Places for bodies that are large; see `ingest`.
     pub(crate) large_bodies: Semaphore,
     /// How long a body may take to arrive.

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -14,9 +13,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
 use crate::client::ApiClient;
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::follow::Follower;
 use crate::serve::{Server, say};
+use crate::settings::Settings;
 
 mod channel;
 mod checkpoint;
@@ -34,15 +34,26 @@ mod metrics;
 mod rate;
 mod repeats;
 mod serve;
+mod settings;
 mod store;
+mod syslog;
 mod tail;
 mod tasks;
+
+/// The exit code of what is wrong with the command line or the configuration, as clap has it.
+const USAGE: u8 = 2;
 
 /// The exit code of a command that a signal ended, as shells have it for SIGINT.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (cli, settings) = match settings::command_line() {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprintln!("logplex: {error:#}");
+            return ExitCode::from(USAGE);
+        }
+    };
     let filter = EnvFilter::try_from_env("LOGPLEX_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(ansi).with_env_filter(filter).init();
@@ -55,7 +66,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(cli));
+    let ended = runtime.block_on(run(cli, settings));
     // A look-up in a dead resolver cannot be cancelled; it must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended.unwrap_or_else(|error| {
@@ -64,7 +75,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => {
             let stop = stop_on_signals()?;
@@ -73,9 +84,20 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             if let Some(key) = &server.new_key {
                 say(&format!("API key, shown only now: {key}"));
             }
+            for (scheme, address) in server.syslog_addresses()? {
+                say(&format!("listening for syslog on {scheme}://{address}"));
+            }
             say(&format!("listening on http://{address}"));
             info!(%address, "listening");
             server.run(stop).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::CheckConfig(args) => {
+            if let Err(error) = Config::try_from(args) {
+                eprintln!("logplex: {error:#}");
+                return Ok(ExitCode::from(USAGE));
+            }
+            say(settings.show().trim_end());
             Ok(ExitCode::SUCCESS)
         }
         Command::Tail(args) => {

@@ -1,6 +1,6 @@
 //! Prometheus metrics and JSON figures, read from the ledgers at the moment someone asks.
 //!
-//! Nothing is counted twice: besides refused requests, every number here is a ledger's.
+//! Nothing is counted twice: besides what was refused at a door, every number here is a ledger's.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::http::App;
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Why an ingest request was refused.
+/// Why an ingest request or a syslog message was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
     Unauthorized,
@@ -33,6 +33,16 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
+    /// Why a syslog message may be refused; a request, for each reason there is.
+    const SYSLOG: [Rejection; 6] = [
+        Rejection::Unauthorized,
+        Rejection::Malformed,
+        Rejection::TooLarge,
+        Rejection::Truncated,
+        Rejection::Timeout,
+        Rejection::OverRate,
+    ];
+
     const ALL: [Rejection; 9] = [
         Rejection::Unauthorized,
         Rejection::MediaType,
@@ -45,7 +55,7 @@ impl Rejection {
         Rejection::OverRate,
     ];
 
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Rejection::Unauthorized => "unauthorized",
             Rejection::MediaType => "media-type",
@@ -60,13 +70,34 @@ impl Rejection {
     }
 }
 
-/// Refused requests by reason.
+/// Refused requests, or syslog messages, by reason.
 #[derive(Debug, Default)]
 pub(crate) struct Rejections([AtomicU64; Rejection::ALL.len()]);
 
 impl Rejections {
     pub(crate) fn count(&self, rejection: Rejection) {
-        self.0[rejection as usize].fetch_add(1, Ordering::Relaxed);
+        self.count_many(rejection, 1);
+    }
+
+    pub(crate) fn count_many(&self, rejection: Rejection, count: u64) {
+        self.0[rejection as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The sum over all reasons.
+    pub(crate) fn total(&self) -> u64 {
+        Rejection::ALL.into_iter().map(|reason| self.count_of(reason)).sum()
+    }
+
+    pub(crate) fn count_of(&self, rejection: Rejection) -> u64 {
+        self.0[rejection as usize].load(Ordering::Relaxed)
+    }
+
+    fn by_reason(&self, reasons: &[Rejection]) -> Vec<(Labels, u64)> {
+        let sample = |&reason: &Rejection| {
+            let count = self.count_of(reason);
+            (vec![("reason", reason.as_str().to_owned())], count)
+        };
+        reasons.iter().map(sample).collect()
     }
 }
 
@@ -112,6 +143,8 @@ type Labels = Vec<(&'static str, String)>;
 #[derive(Debug)]
 struct Snapshot {
     rejections: Vec<(Labels, u64)>,
+    syslog_rejections: Vec<(Labels, u64)>,
+    syslog_connections: u64,
     tokens: Vec<(Labels, crate::channel::TokenCounts)>,
     drains: Vec<(Labels, Ledger)>,
     drain_states: Vec<(Labels, u64)>,
@@ -123,17 +156,15 @@ impl Snapshot {
     fn take(app: &App) -> Snapshot {
         let label = |name, value: &str| (name, value.to_owned());
         let mut snapshot = Snapshot {
-            rejections: Vec::new(),
+            rejections: app.rejections.by_reason(&Rejection::ALL),
+            syslog_rejections: app.syslog.rejections.by_reason(&Rejection::SYSLOG),
+            syslog_connections: app.syslog.connections() as u64,
             tokens: Vec::new(),
             drains: Vec::new(),
             drain_states: Vec::new(),
             tails: Vec::new(),
             open_tails: Vec::new(),
         };
-        for rejection in Rejection::ALL {
-            let count = app.rejections.0[rejection as usize].load(Ordering::Relaxed);
-            snapshot.rejections.push((vec![label("reason", rejection.as_str())], count));
-        }
         for token in app.hub.tokens() {
             let labels = vec![label("channel", &token.channel.id), label("token", &token.name)];
             snapshot.tokens.push((labels, token.counts()));
@@ -193,14 +224,21 @@ impl Collector for Snapshot {
         let encoder = &mut encoder;
         let help = "Requests to POST /logs that were refused";
         counters(encoder, "ingest_rejected_requests", help, self.rejections.iter().cloned())?;
+        let help = "Messages over syslog that were refused";
+        counters(encoder, "syslog_rejected_messages", help, self.syslog_rejections.iter().cloned())?;
+        let connections = std::iter::once((Labels::new(), self.syslog_connections));
+        gauges(encoder, "syslog_connections", "Connections of syslog senders now", connections)?;
         type Figure = (&'static str, &'static str, fn(&crate::channel::TokenCounts) -> u64);
-        const FIGURES: [Figure; 5] = [
+        const FIGURES: [Figure; 6] = [
             ("ingest_accepted_messages", "Messages taken", |counts| counts.accepted),
             ("ingest_repeated_messages", "Messages of repeated requests, not taken again", |counts| {
                 counts.repeated
             }),
             ("token_rejected_requests", "Refused requests that had this token", |counts| {
                 counts.rejected_requests
+            }),
+            ("token_rejected_messages", "Refused syslog messages that had this token", |counts| {
+                counts.rejected_messages
             }),
             ("upstream_dropped_messages", "Drops that senders reported", |counts| counts.upstream_dropped),
             ("upstream_lost_messages", "Losses that senders reported", |counts| counts.upstream_lost),

@@ -1,6 +1,7 @@
 //! Assembles the server, runs it, and stops it in the direction of the flow.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,12 +21,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, SyslogConfig};
 use crate::drain::DrainContext;
 use crate::http::{App, LARGE_BODIES, router};
 use crate::hub::Hub;
 use crate::rate::RateLimit;
 use crate::store::Store;
+use crate::syslog::SyslogListener;
 use crate::tasks::Tasks;
 
 /// Connections served at once; more wait in the listener's backlog.
@@ -44,6 +46,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// A drain's request is retried for this long before its messages are given up.
 const RETRY_AGE: Duration = Duration::from_secs(5 * 60);
 
+/// At a stop, how long syslog senders are still read, if the grace period is long enough for that.
+const LAST_READ: Duration = Duration::from_secs(1);
+
 /// The part of the grace period that is kept for ending tails and writing the last checkpoint.
 const LAST_STEPS: Duration = Duration::from_secs(1);
 
@@ -51,6 +56,7 @@ const LAST_STEPS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Server {
     listener: TcpListener,
+    syslog: Vec<(TcpListener, Arc<SyslogListener>)>,
     app: Arc<App>,
     grace: Duration,
     connections: Tasks,
@@ -68,6 +74,14 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
+        let mut syslog_listeners = Vec::new();
+        for syslog in &config.syslog {
+            syslog_listeners.push(
+                TcpListener::bind(syslog.address)
+                    .await
+                    .with_context(|| format!("cannot listen for syslog on {}", syslog.address))?,
+            );
+        }
         let store = Store::open(&config.data_dir)?;
         let drains = Tasks::default();
         let context = drain_context(&config, drains.clone())?;
@@ -85,16 +99,34 @@ impl Server {
             public_url: config.public_url.unwrap_or_else(|| format!("http://{address}")),
             stopping: AtomicBool::new(false),
             rejections: Default::default(),
+            syslog: Default::default(),
             large_bodies: Semaphore::new(LARGE_BODIES),
             body_timeout: BODY_TIMEOUT,
             rate: config.channel_rate.map(RateLimit::new),
         });
+        let syslog = syslog_listeners.into_iter().zip(config.syslog).map(|(listener, syslog)| {
+            let SyslogConfig { token, tls, .. } = syslog;
+            if token.as_ref().is_some_and(|token| app.hub.token(token.expose()).is_none()) {
+                warn!(address = %syslog.address, "a syslog listener's token is not known, so what comes is rejected");
+            }
+            let (idle, last_read) = (config.syslog_idle, LAST_READ.min(config.grace / 4));
+            (listener, Arc::new(SyslogListener { app: app.clone(), token, tls, idle, last_read }))
+        });
+        let syslog = syslog.collect();
         let (connections, housekeeping) = Default::default();
-        Ok(Server { listener, app, grace: config.grace, connections, housekeeping, drains, new_key })
+        Ok(Server { listener, syslog, app, grace: config.grace, connections, housekeeping, drains, new_key })
     }
 
     pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
         Ok(self.listener.local_addr()?)
+    }
+
+    /// Where syslog is listened for, each with `tcp` or `tls`.
+    pub(crate) fn syslog_addresses(&self) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
+        let address = |(listener, syslog): &(TcpListener, Arc<SyslogListener>)| {
+            Ok((if syslog.tls.is_some() { "tls" } else { "tcp" }, listener.local_addr()?))
+        };
+        self.syslog.iter().map(address).collect()
     }
 
     pub(crate) fn app(&self) -> Arc<App> {
@@ -107,12 +139,25 @@ impl Server {
         let app = self.app.clone();
         self.housekeeping.spawn(|cancelled| housekeep(app, cancelled));
         let router = router(self.app.clone());
-        accept(self.listener, router, &self.connections, &stop).await;
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        for (listener, syslog) in self.syslog {
+            let (places, connections, stop) = (places.clone(), self.connections.clone(), stop.clone());
+            self.connections.spawn(|_| async move {
+                let serve = |stream, peer, cancelled| syslog.clone().serve(stream, peer, cancelled);
+                accept(listener, places, &connections, &stop, serve).await;
+            });
+        }
+        let serve = |stream, _peer, cancelled| serve_connection(stream, router.clone(), cancelled);
+        accept(self.listener, places, &self.connections, &stop, serve).await;
 
         let deadline = Instant::now() + self.grace;
         info!(grace_s = self.grace.as_secs(), "stopping");
         self.app.stopping.store(true, Ordering::Relaxed);
         let connections = self.connections.shut_down(self.grace.min(BODY_TIMEOUT) / 2).await;
+        let (accepted, rejected) = self.app.syslog.totals();
+        if accepted + rejected > 0 {
+            info!(accepted, rejected, "syslog messages in all");
+        }
         self.app.hub.stop_drains(deadline - LAST_STEPS.min(self.grace / 2));
         let drains = self.drains.wait(deadline - Instant::now() + LAST_STEPS).await;
         self.app.hub.copy_last_notices(Utc::now());
@@ -155,8 +200,17 @@ fn drain_context(config: &Config, tasks: Tasks) -> anyhow::Result<Arc<DrainConte
     Ok(Arc::new(DrainContext { tasks, ring, outlet, insecure_outlet, ca_outlets, probe_after }))
 }
 
-async fn accept(listener: TcpListener, router: Router, connections: &Tasks, stop: &CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// Accepts until `stop`; each connection is served in a task of its own and takes one of the places, which all
+/// listeners share.
+async fn accept<F>(
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    connections: &Tasks,
+    stop: &CancellationToken,
+    serve: impl Fn(TcpStream, SocketAddr, CancellationToken) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut pause = Duration::ZERO;
     loop {
         let place = tokio::select! {
@@ -168,12 +222,14 @@ async fn accept(listener: TcpListener, router: Router, connections: &Tasks, stop
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _peer)) => {
+            Ok((stream, peer)) => {
                 pause = Duration::ZERO;
-                let router = router.clone();
-                connections.spawn(|cancelled| async move {
-                    serve_connection(stream, router, cancelled).await;
-                    drop(place);
+                connections.spawn(|cancelled| {
+                    let served = serve(stream, peer, cancelled);
+                    async move {
+                        served.await;
+                        drop(place);
+                    }
                 });
             }
             Err(error) => {

@@ -332,6 +332,30 @@ proptest! {
 }
 
 #[test]
+fn any_frame_is_read_with_its_strict_form() {
+    let now = "2026-01-02T03:04:05.678901Z".parse().expect("a time");
+    let cases = [
+        (
+            "<190>1 2026-01-02T03:04:05Z h a p m [x y=\"z\"] t",
+            "<190>1 2026-01-02T03:04:05Z h a p m [x y=\"z\"] t",
+            "a",
+        ),
+        ("<190>1 - h a p m - t", "<190>1 2026-01-02T03:04:05.678901+00:00 h a p m - t", "a"),
+        (
+            "<34>Oct 11 22:14:15 h t.5bd00e46-1ca4[23]: t",
+            "<34>1 2026-10-11T22:14:15.000000+00:00 h t.5bd00e46-1ca4 23 - - t",
+            "t.5bd00e46-1ca4",
+        ),
+        ("t", "<13>1 2026-01-02T03:04:05.678901+00:00 - token - - - t", "token"),
+    ];
+    let mut spare = b"what was there before".to_vec();
+    for (frame, strict, app) in cases {
+        let (read, message) = Message::read(frame.as_bytes(), now, &mut spare);
+        assert_eq!((std::str::from_utf8(read), message.app, message.text), (Ok(strict), app, &b"t"[..]));
+    }
+}
+
+#[test]
 fn the_next_line_of_a_process_has_a_head_that_fits() {
     let rows = [
         ("host app web.1 - - one", "host app web.1 - - another", true),

@@ -193,6 +193,7 @@ pub(super) async fn get_stats(
                 "accepted": counts.accepted,
                 "repeated": counts.repeated,
                 "rejected_requests": counts.rejected_requests,
+                "rejected_messages": counts.rejected_messages,
                 "upstream_dropped": counts.upstream_dropped,
                 "upstream_lost": counts.upstream_lost,
             })

@@ -8,6 +8,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
+use crate::command::ApiArgs;
+use crate::command::channels::ChannelsArgs;
+use crate::command::drains::DrainsArgs;
+use crate::command::tokens::TokensArgs;
 use crate::config::{Config, DEFAULT_MAX_DRAINS, Secret, base_url};
 
 /// A log router that drops the oldest when a reader falls behind, and says so.
@@ -24,6 +28,12 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Follow a channel in this terminal
     Tail(TailArgs),
+    /// List, make, show and remove channels
+    Channels(ChannelsArgs),
+    /// List, make, rotate and remove the tokens that apps write with
+    Tokens(TokensArgs),
+    /// List, add, change, pause and remove the destinations of a channel
+    Drains(DrainsArgs),
     /// The first minute: a server on a fresh store, and with -- CMD a command whose output it shows
     Dev(DevArgs),
 }
@@ -68,7 +78,7 @@ impl Command {
         let half = || std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         match self {
             Command::Serve(args) => args.workers.map_or_else(half, NonZeroUsize::get),
-            Command::Tail(_) | Command::Dev(_) => 1,
+            _ => 1,
         }
     }
 }
@@ -106,9 +116,8 @@ pub(crate) struct DevArgs {
 pub(crate) struct TailArgs {
     /// The channel to follow
     pub(crate) channel: String,
-    /// The server
-    #[arg(long, env = "LOGPLEX_URL", value_name = "URL", default_value = "http://127.0.0.1:8601")]
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
     /// The API key; better given as LOGPLEX_API_KEY, where other users cannot see it
     #[arg(long, env = "LOGPLEX_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DevArgs, Output, TailArgs};
 use crate::client::ApiClient;
+use crate::command::ApiArgs;
 use crate::config::{Config, DEFAULT_MAX_DRAINS, Secret};
 use crate::follow::Follower;
 use crate::serve::Server;
@@ -75,7 +76,7 @@ async fn run_command(
 ) -> anyhow::Result<ExitCode> {
     let tail_args = TailArgs {
         channel: CHANNEL.to_owned(),
-        url: base.to_owned(),
+        api: ApiArgs { url: base.to_owned(), api_key_file: None },
         key: None,
         source: None,
         ps: None,

@@ -25,6 +25,7 @@ mod tokens;
 mod v2;
 
 pub(crate) use ingest::LARGE_BODIES;
+pub(crate) use management::encode_segment;
 
 /// What every handler may use.
 #[derive(Debug)]

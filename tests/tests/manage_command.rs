@@ -244,6 +244,7 @@ fn drains(args: &[&str], answers: Vec<(u16, Value)>) -> (Ended, Vec<(String, Str
 fn status_json() -> Value {
     json!({
         "id": 7, "token": "d.1", "url": "https://h.example/…", "state": "retrying", "last_status": 503,
+        "insecure": true, "options": ["insecure", "include-ps=web"],
         "last_error": "bad \u{1b}[31m", "held": 12, "oldest_held_seconds": 40, "accepted": 30, "delivered": 10,
         "dropped": { "full": 5 }, "lost": { "rejected": 2, "timeout": 1 }, "next_try_at": "2026-01-02T03:04:05+00:00",
     })
@@ -255,6 +256,7 @@ fn a_drains_state_is_shown_paused_and_resumed() {
         "drain        7",
         "token        d.1",
         "url          https://h.example/…",
+        "options      insecure, include-ps=web",
         "state        retrying",
         "last status  503",
         "last error   bad \\x1b[31m",

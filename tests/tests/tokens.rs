@@ -126,6 +126,7 @@ fn an_old_token_ends_with_its_grace() {
     assert_eq!(status(&server, &third), 204);
     wait_for("the end of the grace period", || (status(&server, &second) == 401).then_some(()));
     assert_eq!(status(&server, &third), 204);
+    assert_eq!(list(&server), [json!({ "name": "app", "token": third })]);
     // Another rotation does not lengthen what was settled before.
     let fourth = rotate(&server, json!({}));
     assert_eq!([&first, &second, &third, &fourth].map(|token| status(&server, token)), [401, 401, 204, 204]);
@@ -158,7 +159,7 @@ fn tokens_are_listed_shown_and_removed_by_name() {
     let removed = server.api("DELETE", "/v3/channels/app/tokens/app", None).expect(&[200]).json();
     assert_eq!(removed, json!({ "name": "app", "removed": 2 }));
     assert_eq!([&made["app"], &new].map(|token| status(&server, token)), [401, 401]);
-    assert_eq!(list(&server), [json!(0); 0]);
+    assert!(list(&server).is_empty());
     for (method, path) in [
         ("DELETE", "/v3/channels/app/tokens/app"),
         ("DELETE", "/v3/channels/app/tokens/app/old"),

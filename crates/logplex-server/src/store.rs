@@ -39,6 +39,12 @@ pub(crate) struct TokenRecord {
     pub(crate) until: Option<DateTime<Utc>>,
 }
 
+impl TokenRecord {
+    pub(crate) fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
 impl std::fmt::Debug for TokenRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenRecord")

@@ -311,6 +311,7 @@ fn show_status(session: &Session, status: &Value) -> anyhow::Result<()> {
             ("drain", fact("id")),
             ("token", fact("token")),
             ("url", fact("url")),
+            ("options", list(&shown["options"]).iter().map(text).collect::<Vec<_>>().join(", ")),
             ("state", fact("state")),
             ("last status", fact("last_status")),
             ("last error", fact("last_error")),

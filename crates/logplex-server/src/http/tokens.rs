@@ -46,6 +46,8 @@ pub(super) async fn post_token(
 /// All tokens by name, the newest of a name first.
 pub(super) async fn list_tokens(_: ApiKey, State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer {
     let mut record = app.hub.record(&id).ok_or_else(|| refused(HubError::NotFound))?;
+    let now = Utc::now();
+    record.tokens.retain(|token| !token.is_over(now));
     record.tokens.reverse();
     record.tokens.sort_by(|a, b| a.name.cmp(&b.name));
     let tokens: Vec<Value> = record

@@ -81,15 +81,16 @@ impl Hub {
 
     /// Forgets tokens whose time is over.
     pub(crate) fn expire_tokens(&self, now: DateTime<Utc>) -> Result<(), HubError> {
-        let is_over = |token: &TokenRecord| token.until.is_some_and(|until| until <= now);
         let registry = self.registry();
-        let with_expired = |(_, registered): &(_, &Registered)| registered.record.tokens.iter().any(is_over);
+        let has_expired = |(_, registered): &(_, &Registered)| {
+            registered.record.tokens.iter().any(|token| token.is_over(now))
+        };
         let ids: Vec<Arc<str>> =
-            registry.channels.iter().filter(with_expired).map(|(id, _)| id.clone()).collect();
+            registry.channels.iter().filter(has_expired).map(|(id, _)| id.clone()).collect();
         drop(registry);
         for id in ids {
             let changed = self.change(&id, |record| {
-                record.tokens.retain(|token| !is_over(token));
+                record.tokens.retain(|token| !token.is_over(now));
                 Ok(())
             });
             match changed {
@@ -125,4 +126,38 @@ fn push_token(record: &mut ChannelRecord, token: TokenRecord) -> Result<(), HubE
     }
     record.tokens.push(token);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use logplex_core::RingLimits;
+    use logplex_core::outlet::OutletConfig;
+
+    use super::*;
+    use crate::drain::DrainContext;
+    use crate::store::Store;
+    use crate::tasks::Tasks;
+
+    #[test]
+    fn tokens_are_forgotten_once_their_time_is_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || {
+            let outlet = OutletConfig::new(http::HeaderValue::from_static("test"), None);
+            let (tasks, ring) = (Tasks::default(), RingLimits::default());
+            let context = DrainContext { tasks, ring, insecure_outlet: outlet.clone(), outlet };
+            let store = Store::open(folder.path()).expect("a store");
+            Hub::open(store, Arc::new(context), crate::config::DEFAULT_MAX_DRAINS).expect("a hub")
+        };
+        let names = |hub: &Hub| hub.record("app").expect("the channel").tokens.len();
+        let hub = open();
+        hub.put_channel("app", &["a".to_owned(), "b".to_owned()]).expect("a channel");
+        let (new, until) = hub.rotate_token("app", "a", TimeDelta::seconds(60)).expect("a token");
+        hub.expire_tokens(until - TimeDelta::seconds(1)).expect("a store that works");
+        assert_eq!(names(&hub), 3);
+        hub.expire_tokens(until).expect("a store that works");
+        assert_eq!(names(&hub), 2);
+        assert!(hub.token(&new.id).is_some());
+        drop(hub);
+        assert_eq!(names(&open()), 2);
+    }
 }

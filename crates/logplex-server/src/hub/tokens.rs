@@ -90,7 +90,7 @@ impl Hub {
         drop(registry);
         for id in ids {
             let changed = self.change(&id, |record| {
-                record.tokens.retain(|token| !token.is_over(now));
+                forget_expired(record, now);
                 Ok(())
             });
             match changed {
@@ -128,36 +128,37 @@ fn push_token(record: &mut ChannelRecord, token: TokenRecord) -> Result<(), HubE
     Ok(())
 }
 
+fn forget_expired(record: &mut ChannelRecord, now: DateTime<Utc>) {
+    record.tokens.retain(|token| !token.is_over(now));
+}
+
 #[cfg(test)]
 mod tests {
-    use logplex_core::RingLimits;
-    use logplex_core::outlet::OutletConfig;
-
     use super::*;
-    use crate::drain::DrainContext;
-    use crate::store::Store;
-    use crate::tasks::Tasks;
 
     #[test]
     fn tokens_are_forgotten_once_their_time_is_over() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let open = || {
-            let outlet = OutletConfig::new(http::HeaderValue::from_static("test"), None);
-            let (tasks, ring) = (Tasks::default(), RingLimits::default());
-            let context = DrainContext { tasks, ring, insecure_outlet: outlet.clone(), outlet };
-            let store = Store::open(folder.path()).expect("a store");
-            Hub::open(store, Arc::new(context), crate::config::DEFAULT_MAX_DRAINS).expect("a hub")
+        let until = Utc::now();
+        let old = TokenRecord { until: Some(until), ..new_token("a") };
+        let mut record =
+            ChannelRecord { tokens: vec![old, new_token("a"), new_token("b")], drains: Vec::new() };
+        let names = |record: &ChannelRecord| {
+            record.tokens.iter().map(|token| token.name.clone()).collect::<Vec<_>>().join(" ")
         };
-        let names = |hub: &Hub| hub.record("app").expect("the channel").tokens.len();
-        let hub = open();
-        hub.put_channel("app", &["a".to_owned(), "b".to_owned()]).expect("a channel");
-        let (new, until) = hub.rotate_token("app", "a", TimeDelta::seconds(60)).expect("a token");
-        hub.expire_tokens(until - TimeDelta::seconds(1)).expect("a store that works");
-        assert_eq!(names(&hub), 3);
-        hub.expire_tokens(until).expect("a store that works");
-        assert_eq!(names(&hub), 2);
-        assert!(hub.token(&new.id).is_some());
-        drop(hub);
-        assert_eq!(names(&open()), 2);
+        forget_expired(&mut record, until - TimeDelta::seconds(1));
+        assert_eq!(names(&record), "a a b");
+        forget_expired(&mut record, until);
+        assert_eq!(names(&record), "a b");
+    }
+
+    #[test]
+    fn a_set_of_names_keeps_what_is_named_with_what_it_replaced() {
+        let old = TokenRecord { until: Some(Utc::now()), ..new_token("a") };
+        let (current, gone) = (new_token("a"), new_token("b"));
+        let mut record =
+            ChannelRecord { tokens: vec![old.clone(), gone, current.clone()], drains: Vec::new() };
+        set_tokens(&mut record, &["c".to_owned(), "a".to_owned(), "c".to_owned()]);
+        let [made, kept @ ..] = record.tokens.as_slice() else { panic!("{record:?}") };
+        assert_eq!((made.name.as_str(), kept), ("c", &[old, current][..]));
     }
 }

@@ -211,11 +211,15 @@ fn every_route_wants_a_key_and_its_own_methods() {
     let server = Server::start();
     server.create_app("app");
     let drain = server.add_drain("app", TARGET);
-    let drain = format!("/v3/channels/app/drains/{}", drain.id);
+    let [drain, second] = ["v3", "v2"].map(|api| format!("/{api}/channels/app/drains/{}", drain.id));
     let (pause, resume) = (format!("{drain}/pause"), format!("{drain}/resume"));
-    let routes: [(&str, &[&str]); 9] = [
+    let routes: [(&str, &[&str]); 22] = [
+        ("/v3/channels", &["GET"]),
         ("/v3/channels/app", &["PUT", "GET", "DELETE"]),
-        ("/v3/channels/app/tokens", &["POST"]),
+        ("/v3/channels/app/tokens", &["GET", "POST"]),
+        ("/v3/channels/app/tokens/app", &["DELETE"]),
+        ("/v3/channels/app/tokens/app/old", &["DELETE"]),
+        ("/v3/channels/app/tokens/app/rotate", &["POST"]),
         ("/v3/channels/app/drains", &["POST", "GET"]),
         (&drain, &["PUT", "DELETE", "GET"]),
         (&pause, &["POST"]),
@@ -223,6 +227,15 @@ fn every_route_wants_a_key_and_its_own_methods() {
         ("/v3/channels/app/logs", &["GET"]),
         ("/v3/channels/app/stats", &["GET"]),
         ("/v3/sessions", &["POST"]),
+        ("/v2/channels", &["POST"]),
+        ("/v2/channels/app", &["GET", "DELETE"]),
+        ("/v2/channels/app/tokens", &["POST"]),
+        ("/v2/channels/app/drains", &["POST"]),
+        (&second, &["POST", "DELETE"]),
+        ("/v2/sessions", &["POST"]),
+        ("/v2/canary-sessions", &["POST"]),
+        ("/channels", &["POST"]),
+        ("/channels/app/drains/tokens", &["POST"]),
     ];
     let before = ask(&server, "GET /v3/channels/app", None, 200);
     let kind = ("Content-Type", "application/json");
@@ -238,6 +251,10 @@ fn every_route_wants_a_key_and_its_own_methods() {
                     "{method} {path}"
                 );
             }
+            if !known {
+                let allowed = answer.headers.get("allow").unwrap_or_default();
+                assert!(methods.iter().all(|method| allowed.contains(method)), "{method} {path}: {allowed}");
+            }
             assert!(answer.headers.get("request-id").is_some_and(|id| id.len() == 36), "{method} {path}");
         }
         // The key comes before everything that its absence could tell: bodies, types, existence.
@@ -248,6 +265,12 @@ fn every_route_wants_a_key_and_its_own_methods() {
         }
     }
     assert_eq!(ask(&server, "GET /v3/channels/app", None, 200), before);
+    for path in ["/v3/channels/app", "/v3/channels/app/logs", "/v3/channels/app/stats"] {
+        let mut connection = server.connect();
+        let head = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        connection.send_raw(head.as_bytes()).unwrap();
+        assert_eq!(connection.interim().unwrap(), 405, "HEAD {path}, as in the original");
+    }
     // Who names its request itself needs no name from us.
     let own = server.call("GET", "/v3/channels/app", &[("Request-Id", "mine")], b"");
     assert_eq!(own.headers.get("request-id"), None);
@@ -289,6 +312,51 @@ fn bodies_are_json_and_say_so() {
     assert_eq!(call("POST", "/v3/channels/none/drains", "application/json", "{}"), 404);
     let large = format!("{{\"tokens\":[\"{}\"]}}", "x".repeat(16 * 1024 * 1024));
     assert_eq!(call("PUT", "/v3/channels/app", "application/json", &large), 413);
+}
+
+#[test]
+fn a_body_is_not_awaited_from_who_has_no_key() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let head = "PUT /v3/channels/app HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Content-Length: 1000\r\n\r\n";
+    connection.send_raw(head.as_bytes()).unwrap();
+    assert_eq!(connection.response().unwrap().status, 401);
+}
+
+#[test]
+fn channels_are_listed_by_pages() {
+    let server = Server::start();
+    let list = |query: &str, status| ask(&server, &format!("GET /v3/channels{query}"), None, status);
+    assert_eq!(list("", 200), json!({ "channels": [] }));
+    for name in ["c", "a", "b/1"] {
+        server.create_channel(&name.replace('/', "%2F"), &["app", "web"]);
+    }
+    server.add_drain("c", TARGET);
+    ask(&server, "POST /v3/channels/c/drains", Some(json!({})), 201);
+    ask(&server, "POST /v3/channels/c/tokens/app/rotate", Some(json!({})), 200);
+    let row = |name: &str, drains: u64| json!({ "channel": name, "tokens": 2, "drains": drains });
+    assert_eq!(list("", 200), json!({ "channels": [row("a", 0), row("b/1", 0), row("c", 1)] }));
+    assert_eq!(list("?limit=2", 200), json!({ "channels": [row("a", 0), row("b/1", 0)], "next": "b/1" }));
+    assert_eq!(list("?limit=2&after=b%2F1", 200), json!({ "channels": [row("c", 1)] }));
+    assert_eq!(list("?after=c", 200), json!({ "channels": [] }));
+    for limit in ["0", "1001", "x", "-1"] {
+        list(&format!("?limit={limit}"), 400);
+    }
+}
+
+#[test]
+fn a_channel_that_must_be_new_is_not_changed_if_it_is_not() {
+    let server = Server::start();
+    let key = format!("Bearer {API_KEY}");
+    let put = || {
+        let headers =
+            [("Authorization", key.as_str()), ("Content-Type", "application/json"), ("If-None-Match", "*")];
+        server.call("PUT", "/v3/channels/app", &headers, br#"{"tokens":["app"]}"#)
+    };
+    let made = put().expect(&[201]).json();
+    assert_eq!(put().expect(&[412]).json(), json!({ "error": "already exists" }));
+    assert_eq!(ask(&server, "GET /v3/channels/app", None, 200), made);
 }
 
 #[test]

@@ -18,10 +18,10 @@ impl Walk {
     fn start(rules: &str) -> Walk {
         let sink = Sink::start();
         let nginx = Nginx::start(sink.address(), rules);
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let bundle = folder.path().join("ca.pem");
-        fs::write(&bundle, nginx.certificate()).unwrap();
-        let server = Server::options().env("SSL_CERT_FILE", bundle.to_str().unwrap()).start();
+        fs::write(&bundle, nginx.certificate()).expect("the folder is ours");
+        let server = Server::options().env("SSL_CERT_FILE", bundle.to_str().expect("a plain path")).start();
         let token = server.create_app("app");
         let drain = server.add_drain("app", &nginx.url("in"));
         Walk { server, token, drain, nginx, sink }

@@ -13,7 +13,7 @@ use crate::checkpoint::Reservation;
 use crate::drain::Drain;
 use crate::mailbox::lock;
 use crate::repeats::Repeats;
-use crate::store::Store;
+use crate::store::{Store, TokenRecord};
 use crate::tail::Tail;
 
 /// The newest messages kept for a tail that asks for what was before it: the original's number, and the
@@ -174,7 +174,11 @@ pub(crate) struct Token {
     pub(crate) id: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) channel: Arc<Channel>,
-    pub(crate) state: Mutex<TokenState>,
+    /// When it ends, if another one has taken its place.
+    until: Option<DateTime<Utc>>,
+    /// Shared by the tokens of one name, so that nothing is counted anew or taken twice where one takes
+    /// another's place.
+    pub(crate) state: Arc<Mutex<TokenState>>,
 }
 
 /// What one lock guards; held from the look-up of a repeat until the request is published.
@@ -197,10 +201,21 @@ pub(crate) struct TokenCounts {
     pub(crate) upstream_lost: u64,
 }
 
+impl TokenState {
+    pub(crate) fn new(repeats_in_all: Arc<AtomicUsize>) -> TokenState {
+        TokenState { repeats: Repeats::new(repeats_in_all), counts: TokenCounts::default() }
+    }
+}
+
 impl Token {
-    pub(crate) fn new(id: &str, name: &str, channel: Arc<Channel>, in_all: Arc<AtomicUsize>) -> Token {
-        let state = TokenState { repeats: Repeats::new(in_all), counts: TokenCounts::default() };
-        Token { id: id.into(), name: name.into(), channel, state: Mutex::new(state) }
+    pub(crate) fn new(record: &TokenRecord, channel: Arc<Channel>, state: Arc<Mutex<TokenState>>) -> Token {
+        let (id, name) = (record.id.as_str().into(), record.name.as_str().into());
+        Token { id, name, channel, until: record.until, state }
+    }
+
+    /// Whether it may still be used.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.until.is_none_or(|until| Utc::now() < until)
     }
 
     pub(crate) fn counts(&self) -> TokenCounts {

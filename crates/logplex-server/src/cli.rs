@@ -10,6 +10,10 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
+use crate::command::ApiArgs;
+use crate::command::channels::ChannelsArgs;
+use crate::command::drains::DrainsArgs;
+use crate::command::tokens::TokensArgs;
 use crate::config::{
     Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret, SyslogConfig, SyslogListen, base_url, server_tls,
 };
@@ -34,6 +38,12 @@ pub(crate) enum Command {
     CheckConfig(ServeArgs),
     /// Follow a channel in this terminal
     Tail(TailArgs),
+    /// List, make, show and remove channels
+    Channels(ChannelsArgs),
+    /// List, make, rotate and remove the tokens that apps write with
+    Tokens(TokensArgs),
+    /// List, add, change, pause and remove the destinations of a channel
+    Drains(DrainsArgs),
     /// The first minute: a server on a fresh store, and with -- CMD a command whose output it shows
     Dev(DevArgs),
 }
@@ -131,7 +141,7 @@ impl Command {
         let half = || std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         match self {
             Command::Serve(args) => args.workers.map_or_else(half, NonZeroUsize::get),
-            Command::CheckConfig(_) | Command::Tail(_) | Command::Dev(_) => 1,
+            _ => 1,
         }
     }
 }
@@ -186,9 +196,8 @@ pub(crate) struct DevArgs {
 pub(crate) struct TailArgs {
     /// The channel to follow
     pub(crate) channel: String,
-    /// The server
-    #[arg(long, env = "LOGPLEX_URL", value_name = "URL", default_value = "http://127.0.0.1:8601")]
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
     /// The API key; better given as LOGPLEX_API_KEY, where other users cannot see it
     #[arg(long, env = "LOGPLEX_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,

@@ -1,7 +1,10 @@
 //! The command's side of the management API: one request, one JSON answer.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -12,9 +15,13 @@ use logplex_core::outlet::{Trust, tls_config};
 use serde_json::Value;
 
 use crate::config::{Secret, base_url};
+use crate::follow::escape;
 
 /// The largest answer that is read.
 const ANSWER_MAX: usize = 8 * 1024 * 1024;
+
+/// How long an answer may take: a drain that is tried out may need a resolver, a connection and a request.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server's management API.
 #[derive(Debug)]
@@ -37,38 +44,77 @@ impl ApiClient {
         Ok(ApiClient { base, key, http: Client::builder(TokioExecutor::new()).build(connector) })
     }
 
+    /// The server's address, without a final slash.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.call(Request::get(self.uri(path)?), None).await
+    }
+
     /// Posts JSON and returns the answer's.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let uri: Uri = format!("{}{path}", self.base).parse().context("the URL is not usable")?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(uri)
-            .header("authorization", format!("Bearer {}", self.key.expose()))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))
-            .context("the key is not usable in a header")?;
-        let response = self
-            .http
-            .request(request)
-            .await
-            .with_context(|| format!("cannot reach the server at {}", self.base))?;
+        self.call(Request::post(self.uri(path)?), Some(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Request::put(self.uri(path)?), Some(body)).await
+    }
+
+    /// Puts what must not be there yet.
+    pub(crate) async fn put_new(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Request::put(self.uri(path)?).header(IF_NONE_MATCH, "*"), Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.call(Request::builder().method(Method::DELETE).uri(self.uri(path)?), None).await
+    }
+
+    fn uri(&self, path: &str) -> anyhow::Result<Uri> {
+        format!("{}{path}", self.base).parse().context("the URL is not usable")
+    }
+
+    async fn call(&self, request: http::request::Builder, body: Option<&Value>) -> anyhow::Result<Value> {
+        let mut request = request.header(AUTHORIZATION, format!("Bearer {}", self.key.expose()));
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request =
+            request.body(Full::new(Bytes::from(body))).context("the key is not usable in a header")?;
+        let answered = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
+        let (status, answer) = answered.with_context(|| {
+            format!("the server at {} did not answer within {} s", self.base, ANSWER_TIMEOUT.as_secs())
+        })??;
+        if status == StatusCode::UNAUTHORIZED {
+            bail!(
+                "the server refused the API key: set LOGPLEX_API_KEY to the key it showed at its first start"
+            );
+        }
+        let json: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+        if !status.is_success() {
+            let mut problem = String::new();
+            escape(json["error"].as_str().unwrap_or("no reason given"), &mut problem);
+            bail!(Refused { status, problem, answer: json });
+        }
+        Ok(json)
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
+        let response = self.http.request(request).await.with_context(|| {
+            format!(
+                "cannot reach the server at {}; is it running there? --url or LOGPLEX_URL says where it is",
+                self.base
+            )
+        })?;
         let status = response.status();
         let answer = Limited::new(response.into_body(), ANSWER_MAX)
             .collect()
             .await
             .map_err(|error| anyhow::anyhow!("the server's answer was cut short: {error}"))?
             .to_bytes();
-        if status == StatusCode::UNAUTHORIZED {
-            bail!(
-                "the server refused the API key: set LOGPLEX_API_KEY to the key it showed at its first start"
-            );
-        }
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
-        if !status.is_success() {
-            let problem = answer["error"].as_str().unwrap_or("no reason given");
-            bail!(Refused { status, problem: problem.to_owned() });
-        }
-        Ok(answer)
+        Ok((status, answer))
     }
 }
 
@@ -78,4 +124,6 @@ impl ApiClient {
 pub(crate) struct Refused {
     pub(crate) status: StatusCode,
     pub(crate) problem: String,
+    /// All that it said, if that was JSON.
+    pub(crate) answer: Value,
 }

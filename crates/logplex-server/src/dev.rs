@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DevArgs, Output, TailArgs};
 use crate::client::ApiClient;
+use crate::command::ApiArgs;
 use crate::config::{Config, PASSING_GRACE, Secret};
 use crate::follow::Follower;
 use crate::serve::Server;
@@ -61,7 +62,7 @@ async fn run_command(
 ) -> anyhow::Result<ExitCode> {
     let tail_args = TailArgs {
         channel: CHANNEL.to_owned(),
-        url: base.to_owned(),
+        api: ApiArgs { url: base.to_owned(), api_key_file: None },
         key: None,
         source: None,
         ps: None,

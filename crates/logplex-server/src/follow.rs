@@ -205,30 +205,21 @@ impl Printer {
 
     /// Line breaks never pass; on a terminal no control character does.
     fn push_text(&self, text: &str, out: &mut String) {
+        if self.terminal {
+            return escape(text, out);
+        }
         for char in text.chars() {
             match char {
                 '\n' => out.push_str("\\n"),
                 '\r' => out.push_str("\\r"),
-                '\t' => out.push('\t'),
-                char if self.terminal && char.is_control() => {
-                    out.push_str(&format!("\\x{:02x}", u32::from(char)))
-                }
-                char if self.terminal && turns_text(char) => out.extend(char.escape_unicode()),
                 char => out.push(char),
             }
         }
     }
 
-    /// JSON stays as it came, but for what a terminal would obey: inside its strings, where alone such
-    /// characters can be, they have another spelling.
+    /// JSON stays as it came, but for what a terminal would obey.
     fn push_json(&self, json: &str, out: &mut String) {
-        for char in json.chars() {
-            if self.terminal && (char.is_control() || turns_text(char)) {
-                out.push_str(&format!("\\u{:04x}", u32::from(char)));
-            } else {
-                out.push(char);
-            }
-        }
+        if self.terminal { escape_json(json, out) } else { out.push_str(json) }
     }
 
     /// A word on what happens, apart from the data.
@@ -237,6 +228,32 @@ impl Printer {
             eprintln!("\x1b[2mlogplex: {text}\x1b[0m");
         } else {
             eprintln!("logplex: {text}");
+        }
+    }
+}
+
+/// Adds text without anything that a terminal would obey.
+pub(crate) fn escape(text: &str, out: &mut String) {
+    for char in text.chars() {
+        match char {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push('\t'),
+            char if char.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(char))),
+            char if turns_text(char) => out.extend(char.escape_unicode()),
+            char => out.push(char),
+        }
+    }
+}
+
+/// Adds JSON in which what a terminal would obey has another spelling: inside its strings, where alone such
+/// characters can be, but for the line breaks between its members.
+pub(crate) fn escape_json(json: &str, out: &mut String) {
+    for char in json.chars() {
+        if (char.is_control() && char != '\n') || turns_text(char) {
+            out.push_str(&format!("\\u{:04x}", u32::from(char)));
+        } else {
+            out.push(char);
         }
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::ALLOW;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{any, delete, get, post, put};
 use tokio::sync::Semaphore;
 
 use crate::hub::Hub;
@@ -22,8 +23,11 @@ mod ingest;
 mod management;
 mod operations;
 mod sessions;
+mod tokens;
+mod v2;
 
 pub(crate) use ingest::LARGE_BODIES;
+pub(crate) use management::encode_segment;
 
 /// What every handler may use.
 #[derive(Debug)]
@@ -49,7 +53,9 @@ pub(crate) struct App {
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/logs", post(ingest::post_logs))
-        .nest("/v3", management_router())
+        .nest("/v3", v3_router())
+        .nest("/v2", v2_router())
+        .merge(first_router())
         .route("/sessions/{session}", get(sessions::stream))
         .route("/livez", get(operations::live))
         .route("/healthcheck", get(operations::live))
@@ -59,43 +65,76 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-fn management_router() -> Router<Arc<App>> {
+fn v3_router() -> Router<Arc<App>> {
     Router::new()
         .route("/healthcheck", get(operations::live))
+        .route("/channels", get(management::list_channels))
         .route(
             "/channels/{channel}",
             put(management::put_channel)
                 .get(management::get_channel)
                 .delete(management::delete_channel)
-                .head(method_not_allowed),
+                .head(|| method_not_allowed("PUT,GET,DELETE")),
         )
-        .route("/channels/{channel}/tokens", post(management::post_token))
+        .route("/channels/{channel}/tokens", get(tokens::list_tokens).post(tokens::post_token))
+        .route("/channels/{channel}/tokens/{token}", delete(tokens::delete_token))
+        .route("/channels/{channel}/tokens/{token}/old", delete(tokens::delete_replaced))
+        .route("/channels/{channel}/tokens/{token}/rotate", post(tokens::rotate_token))
         .route(
             "/channels/{channel}/drains",
-            post(management::post_drain).get(drains::list).head(method_not_allowed),
+            post(management::post_drain).get(drains::list).head(|| method_not_allowed("POST,GET")),
         )
         .route(
             "/channels/{channel}/drains/{drain}",
             put(management::put_drain)
                 .delete(management::delete_drain)
                 .get(drains::status)
-                .head(method_not_allowed),
+                .head(|| method_not_allowed("PUT,DELETE,GET")),
         )
         .route("/channels/{channel}/drains/{drain}/pause", post(drains::pause))
         .route("/channels/{channel}/drains/{drain}/resume", post(drains::resume))
-        .route("/channels/{channel}/logs", get(management::get_logs).head(method_not_allowed))
-        .route("/channels/{channel}/stats", get(management::get_stats).head(method_not_allowed))
+        .route("/channels/{channel}/logs", get(management::get_logs).head(|| method_not_allowed("GET")))
+        .route("/channels/{channel}/stats", get(management::get_stats).head(|| method_not_allowed("GET")))
         .route("/sessions", post(sessions::post_session))
         .fallback(not_found)
         .layer(axum::middleware::from_fn(request_id))
+}
+
+fn v2_router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/channels", post(v2::post_channel))
+        .route("/channels/{channel}", get(v2::get_channel).delete(v2::delete_channel))
+        .route("/channels/{channel}/tokens", post(v2::post_token))
+        .route("/channels/{channel}/drains", post(v2::post_drain))
+        .route("/channels/{channel}/drains/{drain}", post(v2::post_drain_url).delete(v2::delete_drain))
+        .route("/sessions", post(v2::post_session))
+        .route("/canary-sessions", post(v2::post_canary_session))
+        .route("/canary-fetch/{session}", get(sessions::stream))
+        .fallback(not_found)
+        .layer(axum::middleware::from_fn(request_id))
+}
+
+/// Of the first API what `/v2` never had; the rest says where to go.
+fn first_router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/channels", post(v2::post_channel))
+        .route("/channels/{channel}/drains/tokens", post(v2::reserve_drain))
+        .layer(axum::middleware::from_fn(request_id))
+        .route("/channels/{channel}", any(v2::first_api))
+        .route("/channels/{channel}/info", any(v2::first_api))
+        .route("/channels/{channel}/token", any(v2::first_api))
+        .route("/channels/{channel}/drains", any(v2::first_api))
+        .route("/channels/{channel}/drains/{drain}", any(v2::first_api))
+        .route("/sessions", any(v2::first_api))
 }
 
 async fn not_found() -> Response {
     text(StatusCode::NOT_FOUND, "Not found\n")
 }
 
-async fn method_not_allowed() -> Response {
-    StatusCode::METHOD_NOT_ALLOWED.into_response()
+/// To HEAD, which the original answers so where it answers GET.
+async fn method_not_allowed(allowed: &'static str) -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, allowed)]).into_response()
 }
 
 fn text(status: StatusCode, body: impl Into<String>) -> Response {

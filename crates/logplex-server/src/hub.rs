@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use logplex_core::{Batch, Teller};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -16,19 +16,22 @@ use tokio::time::Instant;
 use tracing::error;
 use uuid::Uuid;
 
-use crate::channel::{Channel, Producer, Token};
+use self::tokens::set_tokens;
+use crate::channel::{Channel, Producer, Token, TokenState};
 use crate::checkpoint::Checkpoint;
 use crate::destination::{Destination, DestinationError};
 use crate::drain::{Drain, DrainContext};
 use crate::mailbox::lock;
-use crate::store::{ChannelRecord, SessionRecord, Store, TokenRecord};
+use crate::store::{ChannelRecord, SessionRecord, Store};
 
 mod drains;
+mod tokens;
 
 use drains::REMOVAL_GRACE;
+pub(crate) use tokens::{TOKENS_MAX, Which};
 
 /// How long a session's URL works; the original's number.
-const SESSION_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::seconds(360);
+const SESSION_LIFETIME: TimeDelta = TimeDelta::seconds(360);
 
 /// The most sessions that wait to be used or are in use: each costs a record in memory and store.
 const SESSIONS_MAX: usize = 100_000;
@@ -42,6 +45,8 @@ pub(crate) enum HubError {
     Exists,
     #[error("maximum number of drains reached")]
     TooManyDrains,
+    #[error("maximum number of tokens reached")]
+    TooManyTokens,
     #[error("too many sessions; wait for some to expire")]
     TooManySessions,
     #[error("invalid drain URL")]
@@ -88,6 +93,16 @@ struct Registry {
 struct Registered {
     channel: Arc<Channel>,
     record: ChannelRecord,
+    /// What the tokens of each name share.
+    states: HashMap<String, Arc<Mutex<TokenState>>>,
+}
+
+impl Registry {
+    fn forget_tokens(&mut self, record: &ChannelRecord) {
+        for token in &record.tokens {
+            self.tokens.remove(&hash(&token.id));
+        }
+    }
 }
 
 impl Hub {
@@ -154,16 +169,24 @@ impl Hub {
         self.registry.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes a channel's record what counts. Tokens whose name was there before go on with its counts.
     fn register(&self, channel: Arc<Channel>, record: ChannelRecord) {
         let mut registry = self.write_registry();
-        for token in &record.tokens {
-            let in_all = self.repeats_in_all.clone();
-            registry
-                .tokens
-                .entry(hash(&token.id))
-                .or_insert_with(|| Arc::new(Token::new(&token.id, &token.name, channel.clone(), in_all)));
+        let mut before = HashMap::new();
+        if let Some(replaced) = registry.channels.remove(&channel.id) {
+            registry.forget_tokens(&replaced.record);
+            before = replaced.states;
         }
-        registry.channels.insert(channel.id.clone(), Registered { channel, record });
+        let mut states = HashMap::with_capacity(before.len());
+        for token in &record.tokens {
+            let new = || Arc::new(Mutex::new(TokenState::new(self.repeats_in_all.clone())));
+            let state = states
+                .entry(token.name.clone())
+                .or_insert_with(|| before.remove(&token.name).unwrap_or_else(new))
+                .clone();
+            registry.tokens.insert(hash(&token.id), Arc::new(Token::new(token, channel.clone(), state)));
+        }
+        registry.channels.insert(channel.id.clone(), Registered { channel, record, states });
     }
 
     // === Keys ===
@@ -206,12 +229,18 @@ impl Hub {
         self.registry().channels.values().map(|registered| registered.channel.clone()).collect()
     }
 
-    pub(crate) fn tokens(&self) -> Vec<Arc<Token>> {
-        self.registry().tokens.values().cloned().collect()
-    }
-
-    pub(crate) fn token(&self, id: &str) -> Option<Arc<Token>> {
-        self.registry().tokens.get(&hash(id)).cloned()
+    /// The first `most` channels whose ids come after `after`, in the order of their ids, and whether there
+    /// are more.
+    pub(crate) fn list_channels(&self, after: &str, most: usize) -> (Vec<(Arc<str>, ChannelRecord)>, bool) {
+        // Sorted outside the lock, for which ingest waits.
+        let registry = self.registry();
+        let mut ids: Vec<Arc<str>> = registry.channels.keys().filter(|id| &***id > after).cloned().collect();
+        drop(registry);
+        ids.sort_unstable();
+        let more = ids.len() > most;
+        ids.truncate(most);
+        let with_record = |id: Arc<str>| self.record(&id).map(|record| (id, record));
+        (ids.into_iter().filter_map(with_record).collect(), more)
     }
 
     /// Creates a channel or sets its tokens: missing names are made, names not given are removed, the rest
@@ -219,25 +248,32 @@ impl Hub {
     pub(crate) fn put_channel(&self, id: &str, names: &[String]) -> Result<(ChannelRecord, bool), HubError> {
         let _changing = lock(&self.changing);
         let existing = self.record(id);
-        let mut record = existing.clone().unwrap_or_default();
-        let before = std::mem::take(&mut record.tokens);
-        for name in names {
-            if record.tokens.iter().any(|token| token.name == *name) {
-                continue;
-            }
-            let kept: Vec<TokenRecord> = before.iter().filter(|token| token.name == *name).cloned().collect();
-            if kept.is_empty() { record.tokens.push(new_token(name)) } else { record.tokens.extend(kept) }
+        let is_new = existing.is_none();
+        let mut record = existing.unwrap_or_default();
+        set_tokens(&mut record, names);
+        self.put_record(id, &record)?;
+        Ok((record, is_new))
+    }
+
+    /// Creates a channel that must not be there yet.
+    pub(crate) fn create_channel(&self, id: &str, names: &[String]) -> Result<ChannelRecord, HubError> {
+        let _changing = lock(&self.changing);
+        if self.record(id).is_some() {
+            return Err(HubError::Exists);
         }
-        self.store.put_channel(id, Some(&record))?;
+        let mut record = ChannelRecord::default();
+        set_tokens(&mut record, names);
+        self.put_record(id, &record)?;
+        Ok(record)
+    }
+
+    /// Makes a channel, or replaces its record. The caller holds `changing`.
+    fn put_record(&self, id: &str, record: &ChannelRecord) -> Result<(), HubError> {
+        self.store.put_channel(id, Some(record))?;
         let channel =
             self.channel(id).unwrap_or_else(|| Arc::new(Channel::new(id.into(), self.store.clone())));
-        let mut registry = self.write_registry();
-        for removed in before.iter().filter(|token| !record.tokens.contains(token)) {
-            registry.tokens.remove(&hash(&removed.id));
-        }
-        drop(registry);
         self.register(channel, record.clone());
-        Ok((record, existing.is_none()))
+        Ok(())
     }
 
     /// Removes a channel with its tokens and drains; its drains send what they hold for a short time.
@@ -246,9 +282,7 @@ impl Hub {
         let record = self.record(id).ok_or(HubError::NotFound)?;
         self.store.put_channel(id, None)?;
         let mut registry = self.write_registry();
-        for token in &record.tokens {
-            registry.tokens.remove(&hash(&token.id));
-        }
+        registry.forget_tokens(&record);
         let removed = registry.channels.remove(id);
         drop(registry);
         if let Some(removed) = removed {
@@ -257,16 +291,6 @@ impl Hub {
             }
         }
         Ok(())
-    }
-
-    /// Adds a token.
-    pub(crate) fn add_token(&self, channel: &str, name: &str) -> Result<TokenRecord, HubError> {
-        let token = new_token(name);
-        self.change(channel, |record| {
-            record.tokens.push(token.clone());
-            Ok(())
-        })?;
-        Ok(token)
     }
 
     /// Changes a channel's record in the store, then in the registry.
@@ -369,8 +393,4 @@ impl Hub {
         }
         untold
     }
-}
-
-fn new_token(name: &str) -> TokenRecord {
-    TokenRecord { id: format!("t.{}", Uuid::new_v4()), name: name.to_owned() }
 }

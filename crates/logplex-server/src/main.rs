@@ -12,8 +12,7 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
-use crate::client::ApiClient;
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::follow::Follower;
 use crate::serve::{Server, say};
 use crate::settings::Settings;
@@ -22,6 +21,7 @@ mod channel;
 mod checkpoint;
 mod cli;
 mod client;
+mod command;
 mod config;
 mod destination;
 mod dev;
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended.unwrap_or_else(|error| {
         eprintln!("logplex: {error:#}");
-        ExitCode::FAILURE
+        command::exit_code(&error)
     })
 }
 
@@ -101,14 +101,15 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Tail(args) => {
-            let key =
-                args.key.clone().context("no API key: set LOGPLEX_API_KEY to the one the server showed")?;
-            let api = ApiClient::new(&args.url, Secret::new(key))?;
+            let api = args.api.client(args.key.clone())?;
             let stop = stop_on_signals()?;
             let follower = Follower { args: &args, api: &api, reconnect: true, connected: &Notify::new() };
             follower.run(&stop).await?;
             Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
         }
+        Command::Channels(args) => command::channels::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Command::Tokens(args) => command::tokens::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Command::Drains(args) => command::drains::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Dev(args) => dev::run(args).await,
     }
 }

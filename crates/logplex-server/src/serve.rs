@@ -270,7 +270,7 @@ async fn serve_connection(stream: TcpStream, router: Router, cancelled: Cancella
     }
 }
 
-/// Once a second: checkpoints and copies of notices; expired sessions now and then.
+/// Once a second: checkpoints and copies of notices; expired sessions and tokens now and then.
 async fn housekeep(app: Arc<App>, cancelled: CancellationToken) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut seconds = 0u64;
@@ -284,11 +284,17 @@ async fn housekeep(app: Arc<App>, cancelled: CancellationToken) {
         let work = tokio::task::spawn_blocking(move || {
             let now = Utc::now();
             app.hub.tick(now);
-            if seconds.is_multiple_of(60) { app.hub.expire_sessions(now) } else { Ok(()) }
+            if seconds.is_multiple_of(60) {
+                app.hub.expire_sessions(now)?;
+                app.hub.expire_tokens(now)?;
+            }
+            anyhow::Ok(())
         });
         match work.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => error!(error = format!("{error:#}"), "sessions could not be expired"),
+            Ok(Err(error)) => {
+                error!(error = format!("{error:#}"), "sessions and tokens could not be expired")
+            }
             Err(panicked) => error!(%panicked, "housekeeping failed"),
         }
     }

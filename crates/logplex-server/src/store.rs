@@ -34,11 +34,23 @@ pub(crate) struct ChannelRecord {
 pub(crate) struct TokenRecord {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// When it ends, if another one has taken its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<DateTime<Utc>>,
+}
+
+impl TokenRecord {
+    pub(crate) fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
 }
 
 impl std::fmt::Debug for TokenRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenRecord").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("TokenRecord")
+            .field("name", &self.name)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,10 @@
 //! Who is asking: Basic or Bearer, the scheme's name in any case.
 
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -52,6 +56,20 @@ pub(super) fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Response> 
     match key {
         Some(key) if app.hub.knows_key(&key) => Ok(()),
         _ => Err(unauthorized("give an API key as Bearer, or as Basic password\n")),
+    }
+}
+
+/// Proof that the request carries an API key. Named first among a handler's arguments it goes first: nothing else
+/// of the request is looked at before, its body least of all.
+#[derive(Debug)]
+pub(super) struct ApiKey;
+
+impl FromRequestParts<Arc<App>> for ApiKey {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<ApiKey, Response> {
+        check_key(app, &parts.headers)?;
+        Ok(ApiKey)
     }
 }
 

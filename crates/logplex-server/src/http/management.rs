@@ -1,102 +1,117 @@
-//! The original's `/v3` management routes: its paths, bodies and codes; authentication goes first.
+//! The `/v3` management routes: the original's paths, bodies and codes, and a list of all channels. What all
+//! management routes share is here too. Authentication goes first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::http::header::{CONTENT_TYPE, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use logplex_core::{Batch, Chain, Part};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
-use super::auth::check_key;
-use crate::hub::HubError;
+use super::auth::ApiKey;
+use crate::hub::{HubError, TOKENS_MAX};
 use crate::metrics::ledger_json;
-use crate::store::{ChannelRecord, DrainRecord};
+use crate::store::{ChannelRecord, DrainRecord, TokenRecord};
 
 /// The longest channel id and token name, in bytes.
 const NAME_MAX: usize = 200;
 
-/// The most names in one request.
-const TOKENS_MAX: usize = 1000;
+/// The largest body, far above what the most tokens need.
+const BODY_MAX: usize = 1024 * 1024;
 
-type Answer = Result<Response, Response>;
+/// The most channels in one answer.
+const PAGE_MAX: usize = 1000;
+
+pub(super) type Answer = Result<Response, Response>;
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum ChannelBody {
-    Object {
-        #[serde(default)]
-        tokens: Vec<String>,
-    },
+struct ChannelBody {
+    #[serde(default)]
+    tokens: Vec<String>,
 }
 
 pub(super) async fn put_channel(
+    _: ApiKey,
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> Answer {
-    check_key(&app, &headers)?;
     check_json(&headers)?;
     check_name("channel id", &id)?;
-    let ChannelBody::Object { tokens } = parse(if body.is_empty() { b"{}" } else { &body })?;
-    if tokens.len() > TOKENS_MAX {
-        return Err(error(StatusCode::BAD_REQUEST, &format!("at most {TOKENS_MAX} tokens")));
-    }
-    for name in &tokens {
-        check_name("token name", name)?;
-    }
+    let ChannelBody { tokens } = parse(if body.is_empty() { b"{}" } else { &body })?;
+    check_token_names(&tokens)?;
+    let only_new = headers.get(IF_NONE_MATCH).is_some_and(|value| value == "*");
     let put = {
         let id = id.clone();
-        blocking(move || app.hub.put_channel(&id, &tokens)).await
+        blocking(move || match only_new {
+            true => Ok((app.hub.create_channel(&id, &tokens)?, true)),
+            false => app.hub.put_channel(&id, &tokens),
+        })
+        .await
     };
-    let (record, created) = put.map_err(refused)?;
+    let (record, created) = match put {
+        Err(HubError::Exists) => return Err(error(StatusCode::PRECONDITION_FAILED, "already exists")),
+        put => put.map_err(refused)?,
+    };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, axum::Json(channel_json(&id, &record))).into_response())
 }
 
-pub(super) async fn get_channel(
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    after: Option<String>,
+    limit: Option<String>,
+}
+
+/// All channels in the order of their ids, by pages: `next`, where there is one, is the next page's `after`.
+pub(super) async fn list_channels(
+    _: ApiKey,
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    Query(query): Query<ListQuery>,
 ) -> Answer {
-    check_key(&app, &headers)?;
+    let limit = match query.limit.as_deref().map(str::parse) {
+        None => PAGE_MAX,
+        Some(Ok(limit @ 1..=PAGE_MAX)) => limit,
+        Some(_) => {
+            let text = format!("'limit' must be a number from 1 to {PAGE_MAX}");
+            return Err(error(StatusCode::BAD_REQUEST, &text));
+        }
+    };
+    let (channels, more) = app.hub.list_channels(query.after.as_deref().unwrap_or_default(), limit);
+    let next = channels.last().filter(|_| more).map(|(id, _)| id.to_string());
+    let channels: Vec<Value> = channels
+        .iter()
+        .map(|(id, record)| {
+            json!({
+                "channel": &**id,
+                "tokens": current_tokens(record).count(),
+                "drains": record.drains.iter().filter(|drain| drain.url.is_some()).count(),
+            })
+        })
+        .collect();
+    let mut answer = json!({ "channels": channels });
+    if let Some(next) = next {
+        answer["next"] = next.into();
+    }
+    Ok(axum::Json(answer).into_response())
+}
+
+pub(super) async fn get_channel(_: ApiKey, State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer {
     let record = app.hub.record(&id).ok_or_else(|| refused(HubError::NotFound))?;
     Ok(axum::Json(channel_json(&id, &record)).into_response())
 }
 
-pub(super) async fn delete_channel(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    check_key(&app, &headers)?;
+pub(super) async fn delete_channel(_: ApiKey, State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer {
     blocking(move || app.hub.remove_channel(&id)).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-#[derive(Deserialize)]
-struct TokenBody {
-    name: String,
-}
-
-pub(super) async fn post_token(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    check_key(&app, &headers)?;
-    check_json(&headers)?;
-    let TokenBody { name } = parse(&body)?;
-    check_name("token name", &name)?;
-    let token = blocking(move || app.hub.add_token(&id, &name)).await.map_err(refused)?;
-    Ok(axum::Json(json!({ "token": token.id, "name": token.name })).into_response())
 }
 
 #[derive(Deserialize)]
@@ -105,12 +120,12 @@ struct DrainBody {
 }
 
 pub(super) async fn post_drain(
+    _: ApiKey,
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> Answer {
-    check_key(&app, &headers)?;
     check_json(&headers)?;
     let DrainBody { url } = parse(&body)?;
     let (app_, id_) = (app.clone(), id.clone());
@@ -120,12 +135,12 @@ pub(super) async fn post_drain(
 }
 
 pub(super) async fn put_drain(
+    _: ApiKey,
     State(app): State<Arc<App>>,
     Path((id, drain)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> Answer {
-    check_key(&app, &headers)?;
     check_json(&headers)?;
     let DrainBody { url } = parse(&body)?;
     let url = url.ok_or_else(|| error(StatusCode::BAD_REQUEST, "'url' is missing"))?;
@@ -135,11 +150,10 @@ pub(super) async fn put_drain(
 }
 
 pub(super) async fn delete_drain(
+    _: ApiKey,
     State(app): State<Arc<App>>,
     Path((id, drain)): Path<(String, String)>,
-    headers: HeaderMap,
 ) -> Answer {
-    check_key(&app, &headers)?;
     let drain = drain_id(&drain)?;
     blocking(move || app.hub.remove_drain(&id, drain)).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -152,12 +166,11 @@ pub(super) struct LogsQuery {
 
 /// The newest messages as octet-counted frames in the form of an HTTP drain, oldest first.
 pub(super) async fn get_logs(
+    _: ApiKey,
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     Query(query): Query<LogsQuery>,
-    headers: HeaderMap,
 ) -> Answer {
-    check_key(&app, &headers)?;
     let channel = app.hub.channel(&id).ok_or_else(|| refused(HubError::NotFound))?;
     // As the original: what is no number is the default.
     let count = query.num.and_then(|num| num.parse().ok()).unwrap_or(100);
@@ -174,12 +187,7 @@ pub(super) async fn get_logs(
 }
 
 /// The ledgers of a channel: its tokens, drains and tails. The numbers of notices and metrics.
-pub(super) async fn get_stats(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    check_key(&app, &headers)?;
+pub(super) async fn get_stats(_: ApiKey, State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer {
     let channel = app.hub.channel(&id).ok_or_else(|| refused(HubError::NotFound))?;
     let tokens: Vec<Value> = app
         .hub
@@ -219,11 +227,15 @@ pub(super) async fn get_stats(
 
 // === Bodies, names, errors ===
 
+/// The tokens of which no other has taken the place.
+pub(super) fn current_tokens(record: &ChannelRecord) -> impl Iterator<Item = &TokenRecord> {
+    record.tokens.iter().filter(|token| token.until.is_none())
+}
+
 fn channel_json(id: &str, record: &ChannelRecord) -> Value {
     let mut answer = json!({ "channel": id });
     if !record.tokens.is_empty() {
-        let tokens: BTreeMap<_, _> =
-            record.tokens.iter().map(|token| (token.name.clone(), token.id.clone())).collect();
+        let tokens: BTreeMap<_, _> = current_tokens(record).map(|token| (&token.name, &token.id)).collect();
         answer["tokens"] = json!(tokens);
     }
     let drains: Vec<_> = record.drains.iter().filter(|drain| drain.url.is_some()).map(drain_json).collect();
@@ -233,7 +245,7 @@ fn channel_json(id: &str, record: &ChannelRecord) -> Value {
     answer
 }
 
-fn drain_json(drain: &DrainRecord) -> Value {
+pub(super) fn drain_json(drain: &DrainRecord) -> Value {
     let mut answer = json!({ "id": drain.id, "token": drain.token });
     if let Some(url) = &drain.url {
         answer["url"] = url.as_str().into();
@@ -241,11 +253,40 @@ fn drain_json(drain: &DrainRecord) -> Value {
     answer
 }
 
+/// A request's body, bounded in size and time.
+#[derive(Debug)]
+pub(super) struct Payload(pub(super) Bytes);
+
+impl FromRequest<Arc<App>> for Payload {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Payload, Response> {
+        let read = Limited::new(request.into_body(), BODY_MAX).collect();
+        match tokio::time::timeout(app.body_timeout, read).await {
+            Ok(Ok(body)) => Ok(Payload(body.to_bytes())),
+            Ok(Err(problem)) if problem.is::<LengthLimitError>() => {
+                let text = format!("the body is over the limit of {BODY_MAX} bytes");
+                Err(error(StatusCode::PAYLOAD_TOO_LARGE, &text))
+            }
+            Ok(Err(_cut_short)) => Err(error(StatusCode::BAD_REQUEST, "the body was cut short")),
+            Err(_elapsed) => {
+                let text = format!("the body did not arrive within {} s", app.body_timeout.as_secs());
+                Err(error(StatusCode::REQUEST_TIMEOUT, &text))
+            }
+        }
+    }
+}
+
+/// Reads a body that must be a JSON object; a list would do for a struct, too.
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Response> {
-    serde_json::from_slice(body).map_err(|problem| {
-        let answer = json!({ "error": "invalid payload", "detail": problem.to_string() });
+    let invalid = |detail: &str| {
+        let answer = json!({ "error": "invalid payload", "detail": detail });
         (StatusCode::BAD_REQUEST, axum::Json(answer)).into_response()
-    })
+    };
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(invalid("the body is not a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|problem| invalid(&problem.to_string()))
 }
 
 /// A body must say that it is JSON.
@@ -258,19 +299,31 @@ pub(super) fn check_json(headers: &HeaderMap) -> Result<(), Response> {
     Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json"))
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), Response> {
-    if !name.is_empty() && name.len() <= NAME_MAX && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_MAX && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), Response> {
+    if is_name(name) {
         return Ok(());
     }
     let text = format!("a {what} has 1 to {NAME_MAX} printable ASCII characters without blanks");
     Err(error(StatusCode::BAD_REQUEST, &text))
 }
 
-fn drain_id(text: &str) -> Result<u64, Response> {
+pub(super) fn check_token_names(names: &[String]) -> Result<(), Response> {
+    if names.len() > TOKENS_MAX {
+        return Err(error(StatusCode::BAD_REQUEST, &format!("at most {TOKENS_MAX} tokens")));
+    }
+    names.iter().try_for_each(|name| check_name("token name", name))
+}
+
+pub(super) fn drain_id(text: &str) -> Result<u64, Response> {
     text.parse().map_err(|_| refused(HubError::NotFound))
 }
 
-fn encode_segment(segment: &str) -> String {
+/// What a path needs so that the segment is read as it is.
+pub(crate) fn encode_segment(segment: &str) -> String {
     percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
@@ -282,7 +335,7 @@ pub(super) fn refused(problem: HubError) -> Response {
     let status = match &problem {
         HubError::NotFound => StatusCode::NOT_FOUND,
         HubError::Exists => StatusCode::CONFLICT,
-        HubError::TooManyDrains => StatusCode::UNPROCESSABLE_ENTITY,
+        HubError::TooManyDrains | HubError::TooManyTokens => StatusCode::UNPROCESSABLE_ENTITY,
         HubError::TooManySessions => StatusCode::SERVICE_UNAVAILABLE,
         HubError::Destination(_) => StatusCode::BAD_REQUEST,
         HubError::Store(problem) => {

@@ -8,15 +8,15 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use chrono::Utc;
 use logplex_core::{Filter, RingLimits};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::management::{blocking, check_json, error, parse, refused};
-use super::{App, auth, text};
+use super::auth::ApiKey;
+use super::management::{Answer, Payload, blocking, check_json, error, parse, refused};
+use super::{App, text};
 use crate::store::SessionRecord;
 use crate::tail::{self, Format, Seat};
 
@@ -37,13 +37,19 @@ struct SessionBody {
 }
 
 pub(super) async fn post_session(
+    _: ApiKey,
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Response> {
-    auth::check_key(&app, &headers)?;
+    Payload(body): Payload,
+) -> Answer {
     check_json(&headers)?;
-    let body: SessionBody = parse(&body)?;
+    let url = format!("{}/sessions/{}", app.public_url, make_session(&app, &body).await?);
+    Ok((StatusCode::CREATED, [(LOCATION, url.clone())], axum::Json(json!({ "url": url }))).into_response())
+}
+
+/// Makes the session that a body asks for.
+pub(super) async fn make_session(app: &Arc<App>, body: &[u8]) -> Result<Uuid, Response> {
+    let body: SessionBody = parse(body)?;
     let Some(Value::String(channel)) = body.channel_id else {
         return Err(error(StatusCode::BAD_REQUEST, "'channel_id' must be a string"));
     };
@@ -58,12 +64,8 @@ pub(super) async fn post_session(
         source: body.source,
         ps: body.ps,
     };
-    let made = {
-        let app = app.clone();
-        blocking(move || app.hub.add_session(session)).await
-    };
-    let url = format!("{}/sessions/{}", app.public_url, made.map_err(refused)?);
-    Ok((StatusCode::CREATED, [(LOCATION, url.clone())], axum::Json(json!({ "url": url }))).into_response())
+    let app = app.clone();
+    blocking(move || app.hub.add_session(session)).await.map_err(refused)
 }
 
 fn num(value: Option<&Value>) -> Result<u32, Response> {

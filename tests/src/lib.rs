@@ -25,6 +25,7 @@ mod relay;
 mod server;
 mod shuttle;
 mod sink;
+mod syslog;
 mod tail;
 mod terminal;
 
@@ -43,6 +44,7 @@ pub use relay::Relay;
 pub use server::{API_KEY, Drain, LedgerSeen, Server, ServerOptions};
 pub use shuttle::{Shuttle, ShuttleOptions};
 pub use sink::{Answer, Gate, Outcome, Request, Sink};
+pub use syslog::SyslogSink;
 pub use tail::{Tail, TailLine};
 pub use terminal::Terminal;
 pub use told::{Code, Told, notices, told_sum};

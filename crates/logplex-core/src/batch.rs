@@ -15,7 +15,7 @@ use crate::chunk::Chunk;
 use crate::foreign;
 use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
 use crate::ledger::Tally;
-use crate::message::{Form, Head, Message, as_text, write_fields, write_head};
+use crate::message::{Form, Head, Message, as_text, fields_len, write_fields, write_head};
 use crate::notice::Notice;
 
 /// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
@@ -80,7 +80,15 @@ pub struct Batch {
     /// Whether any entry is one.
     has_notices: bool,
     token_name: Arc<str>,
-    drain_form: Mutex<Weak<Frames>>,
+    /// What was rendered, by [`Shared`].
+    rendered: Mutex<[Weak<Frames>; 2]>,
+}
+
+/// The forms that are the same for all drains.
+#[derive(Clone, Copy, Debug)]
+enum Shared {
+    Drain,
+    Strict,
 }
 
 impl Batch {
@@ -181,7 +189,7 @@ impl Batch {
             has_notices: entries.iter().any(|entry| entry.is_notice),
             entries: entries.into(),
             token_name: self.token_name.clone(),
-            drain_form: Mutex::default(),
+            rendered: Mutex::default(),
         }
     }
 
@@ -236,13 +244,43 @@ impl Batch {
     /// All messages as an HTTP drain sends them: `LEN <PRI>1 TIME host SOURCE PROCID - MSG`, without
     /// structured data, as the original does. Rendered once for all who hold the result at the same time.
     pub fn drain_form(&self) -> Arc<Frames> {
-        let mut slot = self.drain_form.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared(Shared::Drain, Batch::render_drain_form)
+    }
+
+    /// All messages as strict RFC 5424, octet-counted: as they came, but with their source for APP-NAME, and with
+    /// `-` for structured data where there is none. Rendered once for all who hold the result at the same time.
+    pub fn strict_form(&self) -> Arc<Frames> {
+        self.shared(Shared::Strict, Batch::render_strict_form)
+    }
+
+    fn shared(&self, form: Shared, render: impl FnOnce(&Batch) -> Frames) -> Arc<Frames> {
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = &mut rendered[form as usize];
         if let Some(frames) = slot.upgrade() {
             return frames;
         }
-        let frames = Arc::new(self.render_drain_form());
+        let frames = Arc::new(render(self));
         *slot = Arc::downgrade(&frames);
         frames
+    }
+
+    /// Appends the messages of `range` as a syslog drain sends them: `LEN <PRI>1 TIME HOST SOURCE PROCID - - MSG`
+    /// with exactly one newline at its end. `host` is the drain's token, so nothing of this can be shared.
+    pub fn write_syslog_form(&self, range: Range<usize>, host: &str, out: &mut Vec<u8>) {
+        let head_room = host.len() + self.token_name.len() + " - - \n".len() + "65536 ".len();
+        out.reserve(self.size(range.clone()) + range.len() * head_room);
+        for index in range {
+            let [time, source, procid] = self.kept(index);
+            let Entry { head, .. } = &self.entries[index];
+            let text = head.text(self.frame(index));
+            let text = text.strip_suffix(b"\n").unwrap_or(text);
+            let fields = [time, host.as_bytes(), source, procid];
+            put_count(out, fields_len(head.pri, &fields) + " - - \n".len() + text.len());
+            write_fields(out, head.pri, fields);
+            out.extend_from_slice(b" - - ");
+            out.extend_from_slice(text);
+            out.push(b'\n');
+        }
     }
 
     fn render_drain_form(&self) -> Frames {
@@ -252,12 +290,32 @@ impl Batch {
         for (index, entry) in self.entries.iter().enumerate() {
             let [time, source, procid] = self.kept(index);
             let text = entry.head.text(self.frame(index));
-            let pri_len = 1 + usize::from(entry.head.pri > 9) + usize::from(entry.head.pri > 99);
-            let head_len = "<>1 ".len() + pri_len + time.len() + " host ".len() + source.len() + 1;
-            put_count(&mut builder.bytes, head_len + procid.len() + " - ".len() + text.len());
-            write_fields(&mut builder.bytes, entry.head.pri, [time, b"host", source, procid]);
+            let fields = [time, b"host", source, procid];
+            put_count(&mut builder.bytes, fields_len(entry.head.pri, &fields) + " - ".len() + text.len());
+            write_fields(&mut builder.bytes, entry.head.pri, fields);
             builder.bytes.extend_from_slice(b" - ");
             builder.bytes.extend_from_slice(text);
+            builder.end_frame();
+        }
+        builder.build()
+    }
+
+    fn render_strict_form(&self) -> Frames {
+        let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
+        let mut builder = FramesBuilder::with_capacity(room, self.count());
+        for (index, entry) in self.entries.iter().enumerate() {
+            let frame = self.frame(index);
+            let [time, source, procid] = self.kept(index);
+            let [host, msgid, structured_data] = entry.head.not_kept(frame);
+            let text = entry.head.text(frame);
+            let fields = [time, host, source, procid];
+            let tail_len = msgid.len() + structured_data.len() + text.len() + 3;
+            put_count(&mut builder.bytes, fields_len(entry.head.pri, &fields) + tail_len);
+            write_fields(&mut builder.bytes, entry.head.pri, fields);
+            for field in [msgid, structured_data, text] {
+                builder.bytes.push(b' ');
+                builder.bytes.extend_from_slice(field);
+            }
             builder.end_frame();
         }
         builder.build()
@@ -397,7 +455,7 @@ impl<'a> BatchBuilder<'a> {
             entries: self.entries.into(),
             has_notices: self.has_notices,
             token_name: self.origin.token_name.clone(),
-            drain_form: Mutex::default(),
+            rendered: Mutex::default(),
         }
     }
 }

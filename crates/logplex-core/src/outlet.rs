@@ -40,9 +40,11 @@ mod connection;
 mod endpoint;
 mod error;
 mod guard;
+mod line;
 mod request;
 mod retry;
 mod stop;
+mod syslog;
 mod tls;
 mod wire;
 
@@ -51,7 +53,7 @@ mod tests;
 
 pub use config::OutletConfig;
 use connection::{Chunks, Connection, PostError};
-pub use endpoint::{Endpoint, EndpointError, basic_authorization};
+pub use endpoint::{Endpoint, EndpointError, Protocol, basic_authorization};
 pub use error::{AttemptError, ConnectError, GivenUp, LastOutcome};
 pub use guard::{AddressGuard, Forbidden};
 pub use request::Request;
@@ -59,6 +61,7 @@ pub use retry::RetryPolicy;
 use retry::Verdict;
 pub use stop::Stop;
 use stop::{is_due, rest_until, stopped};
+pub use syslog::{Settled, SyslogOutlet};
 pub use tls::{TlsError, Trust, tls_config};
 
 /// A request that was answered 2xx.
@@ -169,7 +172,7 @@ impl Outlet {
             };
             let verdict = retry::judge(&outcome, reason);
             let retry_at = match verdict {
-                Verdict::Again(_) => self.retry_at(attempts, started, retry_after, stop),
+                Verdict::Again(_) => self.config.retry.retry_at(attempts, started, retry_after, stop),
                 Verdict::Delivered(_) | Verdict::Final(_) => None,
             };
             observe(Attempt {
@@ -293,23 +296,6 @@ impl Outlet {
             self.idle = Some(connection);
         }
         retry_after
-    }
-
-    /// When the next attempt starts; `None` if there is none.
-    fn retry_at(
-        &self,
-        attempts: u32,
-        started: Instant,
-        retry_after: Option<Duration>,
-        stop: &Stop,
-    ) -> Option<Instant> {
-        let policy = &self.config.retry;
-        if !policy.allows_another(attempts) {
-            return None;
-        }
-        let at = Instant::now().checked_add(policy.pause(attempts, retry_after))?;
-        let in_time = at.saturating_duration_since(started) <= policy.max_age;
-        (in_time && !is_due(stop, at)).then_some(at)
     }
 }
 

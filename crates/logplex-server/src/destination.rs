@@ -6,7 +6,7 @@
 use logplex_core::outlet::{Endpoint, EndpointError};
 
 /// The option keys that a fragment may have.
-const OPTIONS: &[&str] = &["insecure"];
+const OPTIONS: &[&str] = &["insecure", "format", "gzip", "ca"];
 
 /// Why a URL is no destination.
 #[derive(Debug, thiserror::Error)]
@@ -19,22 +19,40 @@ pub(crate) enum DestinationError {
     UnexpectedValue { option: String },
 }
 
+/// What a message looks like on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// As the original's drains send it.
+    #[default]
+    Original,
+    /// Strict RFC 5424 with MSGID and structured data.
+    Rfc5424,
+}
+
 /// See the module's text. `Debug` shows no secrets: the endpoint's own does not.
 #[derive(Debug)]
 pub(crate) struct Destination {
     pub(crate) endpoint: Endpoint,
     /// Whether the certificate goes unverified.
     pub(crate) insecure: bool,
+    /// The name of a bundle of certificates that the operator configured, trusted besides the platform's.
+    pub(crate) ca: Option<String>,
+    pub(crate) format: Format,
+    /// Whether bodies are compressed.
+    pub(crate) gzip: bool,
 }
 
 impl Destination {
     pub(crate) fn parse(url: &str) -> Result<Destination, DestinationError> {
         let endpoint = Endpoint::parse(url).map_err(DestinationError::Endpoint)?;
         let fragment = url.split_once('#').map_or("", |(_, fragment)| fragment);
-        let mut insecure = false;
+        let (mut insecure, mut gzip, mut ca, mut format) = (false, false, None, Format::default());
         for option in fragment.split('&').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
                 None if option == "insecure" => insecure = true,
+                None if option == "gzip" => gzip = true,
+                Some(("format", "rfc5424")) => format = Format::Rfc5424,
+                Some(("ca", name)) => ca = Some(name.to_owned()),
                 Some((key, _)) if key == "insecure" => {
                     return Err(DestinationError::UnexpectedValue { option: key.to_owned() });
                 }
@@ -44,7 +62,7 @@ impl Destination {
                 }
             }
         }
-        Ok(Destination { endpoint, insecure })
+        Ok(Destination { endpoint, insecure, ca, format, gzip })
     }
 }
 

@@ -9,17 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderValue};
-use logplex_core::outlet::{Attempt, Outlet, OutletConfig, Request};
-use logplex_core::{Batch, Chain, Frames, Gap, LossReason, Notice, Part, Policy, RingLimits, Taken, Teller};
+use logplex_core::outlet::{Attempt, OutletConfig};
+use logplex_core::{Batch, Chain, LossReason, Notice, Part, Policy, RingLimits, Teller};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::destination::Destination;
 use crate::mailbox::{Found, Mailbox, lock};
+use crate::sender::{Load, Sender};
 use crate::tasks::Tasks;
 
 /// After a notice, gaps of this long are merged into the next one.
@@ -40,6 +39,13 @@ pub(crate) struct DrainContext {
     pub(crate) insecure_outlet: OutletConfig,
 }
 
+impl DrainContext {
+    /// How to reach a destination: whom to trust, above all.
+    fn outlet(&self, destination: &Destination) -> &OutletConfig {
+        if destination.insecure { &self.insecure_outlet } else { &self.outlet }
+    }
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Drain {
@@ -55,17 +61,8 @@ pub(crate) struct Drain {
     context: Arc<DrainContext>,
 }
 
-/// One request's content until it is settled.
-struct Load {
-    taken: Taken<Batch>,
-    gap: Option<Gap>,
-    /// Held so that other drains find what was rendered for this one.
-    _rendered: Vec<Arc<Frames>>,
-}
-
-#[expect(clippy::large_enum_variant, reason = "lives on the stack for one turn of a loop")]
 enum Next {
-    Send(Request, Load),
+    Send(Load),
     /// Nothing to do before this instant, if ever.
     Wait(Option<Instant>),
 }
@@ -137,34 +134,42 @@ impl Drain {
         Some(Notice::l10(&gap)?.with_fact("drain", &self.token))
     }
 
-    fn outlet(&self) -> Outlet {
+    fn sender(&self) -> Sender {
         let destination = self.destination();
-        let config = if destination.insecure { &self.context.insecure_outlet } else { &self.context.outlet };
-        Outlet::new(destination.endpoint.clone(), config.clone())
+        let config = self.context.outlet(&destination).clone();
+        Sender::new(&self.token, destination, config)
+    }
+
+    /// Sends to where the drain sends now.
+    fn redirect_sender(&self, sender: &mut Sender) {
+        let destination = self.destination();
+        let config = self.context.outlet(&destination).clone();
+        sender.redirect(destination, config, &self.mailbox);
     }
 
     async fn work(self: Arc<Drain>) {
         let mut stop = self.stop.subscribe();
-        let mut outlet = self.outlet();
+        let mut sender = self.sender();
         let mut told_at: Option<Instant> = None;
         let mut failing = false;
         loop {
+            sender.settle(&self.mailbox);
             let deadline = *stop.borrow_and_update();
-            match self.next(told_at, deadline.is_some()) {
-                Next::Send(request, load) => {
+            match self.next(told_at, deadline.is_some(), &sender) {
+                Next::Send(load) => {
                     if load.gap.is_some() {
                         told_at = Some(Instant::now());
                     }
-                    let outcome = loop {
+                    sender.push(load);
+                    loop {
                         let observe = |attempt: Attempt<'_>| self.log_attempt(&attempt, &mut failing);
                         tokio::select! {
                             biased;
-                            outcome = outlet.deliver(&request, &mut stop, observe) => break outcome,
+                            () = sender.send(&self.mailbox, &mut stop, observe) => break,
                             () = self.redirected.notified() => {}
                         }
-                        outlet = self.outlet();
-                    };
-                    self.settle(load, outcome.map(drop).map_err(|given_up| given_up.reason));
+                        self.redirect_sender(&mut sender);
+                    }
                 }
                 Next::Wait(_) if deadline.is_some() => break,
                 Next::Wait(until) => {
@@ -172,9 +177,9 @@ impl Drain {
                     tokio::select! {
                         biased;
                         () = self.mailbox.readable() => {}
-                        () = self.redirected.notified() => outlet = self.outlet(),
+                        () = self.redirected.notified() => self.redirect_sender(&mut sender),
                         _stop = stop.changed() => {}
-                        never = outlet.tend() => match never {},
+                        () = sender.tend() => {}
                         () = tokio::time::sleep_until(wake), if until.is_some() => {}
                         () = tokio::time::sleep_until(wake), if until.is_none() => {
                             // Nothing came for long: give the connection and this task back. Who pushes from
@@ -193,45 +198,18 @@ impl Drain {
                 break;
             }
         }
+        sender.finish(&self.mailbox, &mut stop).await;
     }
 
     /// What to do now. A notice goes ahead of the first surviving message; within a second of the last one,
     /// gaps are merged, and told alone if nothing else waits then. A stop tells at once.
-    fn next(&self, told_at: Option<Instant>, stopping: bool) -> Next {
+    fn next(&self, told_at: Option<Instant>, stopping: bool, sender: &Sender) -> Next {
         let due_at = told_at.map(|at| at + NOTICE_INTERVAL);
         let due = stopping || due_at.is_none_or(|at| Instant::now() >= at);
-        let (taken, gap) = match self.mailbox.take(&Policy::default(), due) {
-            Found::Work(taken, gap) => (taken, gap),
-            Found::Nothing { untold } => return Next::Wait(due_at.filter(|_| untold)),
-        };
-        let (request, rendered) = self.request(&taken, gap.as_ref());
-        Next::Send(request, Load { taken, gap, _rendered: rendered })
-    }
-
-    fn request(&self, taken: &Taken<Batch>, gap: Option<&Gap>) -> (Request, Vec<Arc<Frames>>) {
-        let mut body = Vec::with_capacity(taken.parts().len() + 1);
-        let mut headers = HeaderMap::new();
-        if let Some(notice) = gap.and_then(Notice::l10) {
-            body.push(Frames::from_messages([notice.drain_message(Utc::now())]).wire(0..1));
-        }
-        let (dropped, lost) =
-            gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
-        headers.insert("logplex-drop-count", HeaderValue::from(dropped));
-        headers.insert("logplex-lost-count", HeaderValue::from(lost));
-        if let Ok(token) = HeaderValue::from_str(&self.token) {
-            headers.insert("logplex-drain-token", token);
-        }
-        let rendered: Vec<Arc<Frames>> = taken.parts().iter().map(|part| part.chunk().drain_form()).collect();
-        let wire = |(part, frames): (&Part<Batch>, &Arc<Frames>)| -> Bytes { frames.wire(part.range()) };
-        body.extend(taken.parts().iter().zip(&rendered).map(wire));
-        let messages = (taken.messages() + usize::from(gap.is_some())) as u32;
-        (Request { headers, ..Request::new(body, messages) }, rendered)
-    }
-
-    fn settle(&self, load: Load, outcome: Result<(), LossReason>) {
-        match outcome {
-            Ok(()) => self.mailbox.deliver(&load.taken),
-            Err(reason) => self.mailbox.lose(&load.taken, load.gap, reason, Utc::now()),
+        let policy = Policy { bytes: sender.size(), ..Policy::default() };
+        match self.mailbox.take(&policy, due) {
+            Found::Work(taken, gap) => Next::Send(Load { parts: taken.parts().to_vec(), gap }),
+            Found::Nothing { untold } => Next::Wait(due_at.filter(|_| untold)),
         }
     }
 

@@ -1,11 +1,15 @@
 //! From an endpoint to an open connection: look-up, address check, TCP, TLS.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use super::endpoint::Endpoint;
@@ -22,31 +26,64 @@ pub(super) async fn connect(
     config: &OutletConfig,
     deadline: Instant,
 ) -> Result<Box<dyn Stream>, ConnectError> {
+    let stream = connect_as(endpoint, config, deadline, |tcp| tcp).await?;
+    Ok(match stream {
+        Secured::No(tcp) => Box::new(tcp) as Box<dyn Stream>,
+        Secured::Tls(tls) => tls,
+    })
+}
+
+/// A stream, under TLS if the endpoint wants it.
+pub(super) enum Secured<S> {
+    No(S),
+    Tls(Box<TlsStream<S>>),
+}
+
+/// As [`connect`]; `wrap` is put between TCP and TLS.
+pub(super) async fn connect_as<S: AsyncRead + AsyncWrite + Unpin>(
+    endpoint: &Endpoint,
+    config: &OutletConfig,
+    deadline: Instant,
+    wrap: impl FnOnce(TcpStream) -> S,
+) -> Result<Secured<S>, ConnectError> {
     let mut doing = "";
-    let stream = timeout_at(deadline, connect_in_steps(endpoint, config, deadline, &mut doing)).await;
+    let steps = async {
+        let tcp = connect_tcp(endpoint, config, deadline, &mut doing).await?;
+        secure(endpoint, config.tls.as_ref(), wrap(tcp), &mut doing).await
+    };
+    let stream = timeout_at(deadline, steps).await;
     stream.unwrap_or(Err(ConnectError::TimedOut { doing }))
 }
 
-async fn connect_in_steps(
+/// Looks the endpoint up and connects to it, or to an address of it that the guard lets through.
+async fn connect_tcp(
     endpoint: &Endpoint,
     config: &OutletConfig,
     deadline: Instant,
     doing: &mut &'static str,
-) -> Result<Box<dyn Stream>, ConnectError> {
+) -> Result<TcpStream, ConnectError> {
     *doing = "looking up the host name";
     let addresses = addresses(endpoint, config.addresses).await?;
-
     *doing = "connecting";
     let tcp = connect_to_one_of(&addresses, deadline).await?;
-    // A request is written whole; waiting for more of it would only delay a small one. A socket that takes
+    // What is sent is written whole; waiting for more of it would only delay a small one. A socket that takes
     // no options is broken, which the first write will say better.
     tcp.set_nodelay(true).ok();
+    Ok(tcp)
+}
 
-    let Some(name) = &endpoint.server_name else { return Ok(Box::new(tcp)) };
+/// Shakes hands if the endpoint wants TLS.
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    endpoint: &Endpoint,
+    tls: Option<&Arc<ClientConfig>>,
+    stream: S,
+    doing: &mut &'static str,
+) -> Result<Secured<S>, ConnectError> {
+    let Some(name) = &endpoint.server_name else { return Ok(Secured::No(stream)) };
     *doing = "in the TLS handshake";
-    let tls = config.tls.clone().ok_or(ConnectError::NoTls)?;
-    let tls = TlsConnector::from(tls).connect(name.clone(), tcp).await.map_err(ConnectError::Tls)?;
-    Ok(Box::new(tls))
+    let tls = TlsConnector::from(Arc::clone(tls.ok_or(ConnectError::NoTls)?));
+    let tls = tls.connect(name.clone(), stream).await.map_err(ConnectError::Tls)?;
+    Ok(Secured::Tls(Box::new(tls)))
 }
 
 /// The endpoint's addresses that the guard lets through; at least one.

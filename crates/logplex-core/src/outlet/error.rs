@@ -36,8 +36,8 @@ pub enum ConnectError {
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// The endpoint is https and the outlet was given no TLS configuration.
-    #[error("no TLS configuration for an https endpoint")]
+    /// The endpoint wants TLS and the outlet was given no configuration of it.
+    #[error("no TLS configuration for an endpoint that wants one")]
     NoTls,
     /// It took too long.
     #[error("timed out {doing}")]
@@ -60,6 +60,15 @@ pub enum AttemptError {
     /// The connection broke, or what came is not HTTP. The request may have been taken.
     #[error("the connection broke before an answer came")]
     Broken(#[source] hyper::Error),
+    /// A syslog peer closed the connection before it took all. What it had not acknowledged it has not read.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The connection to a syslog peer broke. What it had not acknowledged may have been taken.
+    #[error("the connection broke")]
+    Reset(#[source] io::Error),
+    /// A syslog peer acknowledged nothing for this long.
+    #[error("the peer took nothing for {0:?}")]
+    Stalled(Duration),
     /// No answer within the request timeout. The request may have been taken.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),

@@ -4,6 +4,7 @@ mod attempts;
 mod connections;
 mod peer;
 mod stopping;
+mod syslog;
 mod trust;
 
 use std::num::NonZeroU32;

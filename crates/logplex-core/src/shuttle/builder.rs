@@ -16,8 +16,8 @@ use super::queue::{Overflow, Queue};
 use super::warn::Warnings;
 use super::worker::{Counts, Telling, Worker};
 use crate::outlet::{
-    Endpoint, EndpointError, Outlet, OutletConfig, RetryPolicy, TlsError, Trust, basic_authorization,
-    tls_config,
+    Endpoint, EndpointError, Outlet, OutletConfig, Protocol, RetryPolicy, TlsError, Trust,
+    basic_authorization, tls_config,
 };
 use crate::{FrameLimit, Policy, RingLimits};
 
@@ -289,6 +289,10 @@ impl Builder {
 
     fn endpoint(&self) -> Result<Endpoint, StartError> {
         let endpoint = Endpoint::parse(&self.url.0)?;
+        // Lines are shipped by requests that are answered, or what was lost could not be told.
+        if endpoint.protocol() != Protocol::Http {
+            return Err(EndpointError::NotHttp.into());
+        }
         Ok(match &self.bearer {
             Some(token) => {
                 let value = HeaderValue::try_from(format!("Bearer {}", token.0));

@@ -142,6 +142,16 @@ impl SyslogSink {
         })
     }
 
+    /// Waits until `n` messages were received, over all connections.
+    ///
+    /// # Panics
+    /// When they do not come, or as [`SyslogSink::received`] does.
+    #[track_caller]
+    pub fn wait_count(&self, n: usize) -> Vec<Received> {
+        wait_for(&format!("{n} messages"), || (self.shared.state().messages.len() >= n).then_some(()));
+        self.received()
+    }
+
     /// From now on nothing is read, until [`SyslogSink::read_on`].
     pub fn hold(&self) {
         self.shared.state().held = true;

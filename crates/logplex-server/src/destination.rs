@@ -6,7 +6,7 @@
 use logplex_core::outlet::{Endpoint, EndpointError};
 
 /// The option keys that a fragment may have.
-const OPTIONS: &[&str] = &["insecure", "format", "gzip", "ca"];
+const OPTIONS: &[&str] = &["insecure", "format", "gzip"];
 
 /// Why a URL is no destination.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +35,6 @@ pub(crate) struct Destination {
     pub(crate) endpoint: Endpoint,
     /// Whether the certificate goes unverified.
     pub(crate) insecure: bool,
-    /// The name of a bundle of certificates that the operator configured, trusted besides the platform's.
-    pub(crate) ca: Option<String>,
     pub(crate) format: Format,
     /// Whether bodies are compressed.
     pub(crate) gzip: bool,
@@ -46,13 +44,12 @@ impl Destination {
     pub(crate) fn parse(url: &str) -> Result<Destination, DestinationError> {
         let endpoint = Endpoint::parse(url).map_err(DestinationError::Endpoint)?;
         let fragment = url.split_once('#').map_or("", |(_, fragment)| fragment);
-        let (mut insecure, mut gzip, mut ca, mut format) = (false, false, None, Format::default());
+        let (mut insecure, mut gzip, mut format) = (false, false, Format::default());
         for option in fragment.split('&').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
                 None if option == "insecure" => insecure = true,
                 None if option == "gzip" => gzip = true,
                 Some(("format", "rfc5424")) => format = Format::Rfc5424,
-                Some(("ca", name)) => ca = Some(name.to_owned()),
                 Some((key, _)) if key == "insecure" => {
                     return Err(DestinationError::UnexpectedValue { option: key.to_owned() });
                 }
@@ -62,7 +59,7 @@ impl Destination {
                 }
             }
         }
-        Ok(Destination { endpoint, insecure, ca, format, gzip })
+        Ok(Destination { endpoint, insecure, format, gzip })
     }
 }
 
@@ -79,6 +76,8 @@ mod tests {
     fn the_fragment_holds_options_and_unknown_ones_are_refused() {
         assert!(!Destination::parse("https://u:p@h.example/x?code=1").unwrap().insecure);
         assert!(Destination::parse("https://u:p@h.example/x?code=1#insecure").unwrap().insecure);
+        let destination = Destination::parse("syslog+tls://h.example#format=rfc5424&gzip").unwrap();
+        assert_eq!((destination.format, destination.gzip), (super::Format::Rfc5424, true));
         assert!(refused("https://h.example/#insecur").contains("unknown drain option \"insecur\""));
         assert!(refused("https://h.example/#insecure=1").contains("takes no value"));
     }

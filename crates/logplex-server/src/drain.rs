@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use logplex_core::outlet::{Attempt, OutletConfig};
-use logplex_core::{Batch, Chain, LossReason, Notice, Part, Policy, RingLimits, Teller};
+use logplex_core::{Batch, Chain, LossReason, Notice, Part, Policy, RingLimits, Teller, certificate_message};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -46,6 +46,13 @@ impl DrainContext {
     }
 }
 
+/// What is wrong with a destination's certificate, until the channel is told.
+#[derive(Debug, Default)]
+struct CertificateTrouble {
+    untold: Option<String>,
+    told_at: Option<Instant>,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Drain {
@@ -57,6 +64,7 @@ pub(crate) struct Drain {
     redirected: Notify,
     working: AtomicBool,
     copied_at: Mutex<Option<Instant>>,
+    certificate: Mutex<CertificateTrouble>,
     stop: watch::Sender<Option<Instant>>,
     context: Arc<DrainContext>,
 }
@@ -82,6 +90,7 @@ impl Drain {
             redirected: Notify::new(),
             working: AtomicBool::new(false),
             copied_at: Mutex::new(None),
+            certificate: Mutex::default(),
             stop: watch::Sender::new(None),
             context,
         })
@@ -125,8 +134,25 @@ impl Drain {
         ledger.held() == 0 && ledger.gap(Teller::Reader).is_empty() && ledger.gap(Teller::Channel).is_empty()
     }
 
+    /// What the channel is to be told of this drain now, as messages: of what it missed, and of its destination's
+    /// certificate.
+    pub(crate) fn words_for_channel(&self, at_once: bool, now: DateTime<Utc>) -> Vec<Vec<u8>> {
+        let missed = self.notice_for_channel(at_once).map(|notice| notice.message("heroku", now));
+        missed.into_iter().chain(self.certificate_for_channel(now)).collect()
+    }
+
+    fn certificate_for_channel(&self, now: DateTime<Utc>) -> Option<Vec<u8>> {
+        let mut certificate = lock(&self.certificate);
+        if certificate.told_at.is_some_and(|at| at.elapsed() < COPY_INTERVAL) {
+            return None;
+        }
+        let error = certificate.untold.take()?;
+        certificate.told_at = Some(Instant::now());
+        Some(certificate_message(&error, &self.destination().endpoint.to_string(), now))
+    }
+
     /// The copy for the channel of what this drain missed, if one is due.
-    pub(crate) fn notice_for_channel(&self, at_once: bool) -> Option<Notice> {
+    fn notice_for_channel(&self, at_once: bool) -> Option<Notice> {
         let mut copied_at = lock(&self.copied_at);
         let due = copied_at.is_none_or(|at| at.elapsed() >= COPY_INTERVAL);
         let gap = self.mailbox.with_ledger(|ledger| ledger.take_gap_if(Teller::Channel, due || at_once))?;
@@ -144,7 +170,7 @@ impl Drain {
     fn redirect_sender(&self, sender: &mut Sender) {
         let destination = self.destination();
         let config = self.context.outlet(&destination).clone();
-        sender.redirect(destination, config, &self.mailbox);
+        sender.redirect(destination, config, self);
     }
 
     async fn work(self: Arc<Drain>) {
@@ -153,7 +179,7 @@ impl Drain {
         let mut told_at: Option<Instant> = None;
         let mut failing = false;
         loop {
-            sender.settle(&self.mailbox);
+            sender.settle(&self);
             let deadline = *stop.borrow_and_update();
             match self.next(told_at, deadline.is_some(), &sender) {
                 Next::Send(load) => {
@@ -165,7 +191,7 @@ impl Drain {
                         let observe = |attempt: Attempt<'_>| self.log_attempt(&attempt, &mut failing);
                         tokio::select! {
                             biased;
-                            () = sender.send(&self.mailbox, &mut stop, observe) => break,
+                            () = sender.send(&self, &mut stop, observe) => break,
                             () = self.redirected.notified() => {}
                         }
                         self.redirect_sender(&mut sender);
@@ -198,7 +224,7 @@ impl Drain {
                 break;
             }
         }
-        sender.finish(&self.mailbox, &mut stop).await;
+        sender.finish(&self, &mut stop).await;
     }
 
     /// What to do now. A notice goes ahead of the first surviving message; within a second of the last one,
@@ -213,8 +239,21 @@ impl Drain {
         }
     }
 
+    /// What became of messages, with the notice ahead of them.
+    pub(crate) fn settle(&self, load: Load, outcome: Result<(), LossReason>) {
+        match outcome {
+            Ok(()) => self.mailbox.deliver(&load.parts),
+            Err(reason) => self.mailbox.lose(&load.parts, load.gap, reason, Utc::now()),
+        }
+    }
+
     /// Says when a drain begins to fail and when it works again, not each attempt.
     fn log_attempt(&self, attempt: &Attempt<'_>, failing: &mut bool) {
+        if let Err(error) = attempt.outcome
+            && let Some(certificate) = error.certificate()
+        {
+            lock(&self.certificate).untold = Some(certificate.to_string());
+        }
         let delivered = matches!(attempt.outcome, Ok(status) if status.is_success());
         match (delivered, std::mem::replace(failing, !delivered)) {
             (true, true) => info!(drain = self.token, "drain delivers again"),

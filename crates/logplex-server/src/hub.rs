@@ -416,7 +416,10 @@ impl Hub {
 
     fn copy_notices(&self, channel: &Arc<Channel>, at_once: bool, now: DateTime<Utc>) {
         for drain in channel.drains() {
-            let Some(notice) = drain.notice_for_channel(at_once) else { continue };
+            let messages = drain.words_for_channel(at_once, now);
+            if messages.is_empty() {
+                continue;
+            }
             let origin = Origin {
                 token_name: "heroku".into(),
                 token: "".into(),
@@ -424,8 +427,8 @@ impl Hub {
                 limit: FrameLimit::MAX,
                 now,
             };
-            let frames = Frames::from_messages([notice.message("heroku", now)]);
-            match Batch::decode(frames.wire(0..1), &origin) {
+            let frames = Frames::from_messages(&messages);
+            match Batch::decode(frames.wire(0..messages.len()), &origin) {
                 Ok(batch) => self.publish(channel, Arc::new(batch), Producer::Notice, now),
                 Err(error) => error!(drain = drain.token, %error, "notice not readable"),
             }

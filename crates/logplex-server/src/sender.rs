@@ -3,7 +3,7 @@
 //!
 //! An http request is settled by its answer. One that the peer finds too large is cut in two, in order, the notice
 //! with the first half; a single message that is too large is lost. What went over syslog may be settled later than
-//! the next request is sent (see the outlet), and waits here: about a second, or 256 KiB, at most.
+//! the next request is sent (see the outlet), and waits here: 100 ms and 1 MiB at most.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use logplex_core::outlet::{Attempt, Outlet, OutletConfig, Protocol, Request, Set
 use logplex_core::{Batch, Frames, Gap, LossReason, Notice, Part, Policy, halve};
 
 use crate::destination::{Destination, Format};
-use crate::mailbox::Mailbox;
+use crate::drain::Drain;
 
 /// One request's content until it is settled.
 #[derive(Debug)]
@@ -37,13 +37,6 @@ impl Load {
         let (first, rest) = halve(std::mem::take(&mut self.parts), count);
         self.parts = rest;
         Load { parts: first, gap }
-    }
-
-    fn settle(self, outcome: Result<(), LossReason>, mailbox: &Mailbox) {
-        match outcome {
-            Ok(()) => mailbox.deliver(&self.parts),
-            Err(reason) => mailbox.lose(&self.parts, self.gap, reason, Utc::now()),
-        }
     }
 }
 
@@ -92,13 +85,8 @@ impl Sender {
     }
 
     /// Sends to another place from now on, what is under way too.
-    pub(crate) fn redirect(
-        &mut self,
-        destination: Arc<Destination>,
-        config: OutletConfig,
-        mailbox: &Mailbox,
-    ) {
-        self.leave(mailbox);
+    pub(crate) fn redirect(&mut self, destination: Arc<Destination>, config: OutletConfig, drain: &Drain) {
+        self.leave(drain);
         let form = |of: &Destination| (of.endpoint.protocol(), of.format, of.gzip);
         if form(&self.destination) != form(&destination) {
             self.request = None;
@@ -122,7 +110,7 @@ impl Sender {
     /// call, which must come after a [`Sender::redirect`].
     pub(crate) async fn send(
         &mut self,
-        mailbox: &Mailbox,
+        drain: &Drain,
         stop: &mut Stop,
         mut observe: impl FnMut(Attempt<'_>),
     ) {
@@ -141,7 +129,7 @@ impl Sender {
                     drop(outlet.deliver(request, stop, &mut observe).await);
                     self.unsettled.extend(self.queue.pop_front());
                     self.request = None;
-                    self.settle(mailbox);
+                    self.settle(drain);
                     continue;
                 }
             };
@@ -159,12 +147,12 @@ impl Sender {
                 // Back to the full size by and by: one large message may have been all that was too large.
                 self.size = (self.size + self.size / 16 + 1).min(Policy::default().bytes);
             }
-            load.settle(outcome, mailbox);
+            drain.settle(load, outcome);
         }
     }
 
     /// Settles what the outlet knows the fate of.
-    pub(crate) fn settle(&mut self, mailbox: &Mailbox) {
+    pub(crate) fn settle(&mut self, drain: &Drain) {
         let Kind::Syslog(outlet) = &mut self.outlet else { return };
         while let Some(Settled { messages, outcome, .. }) = outlet.settled() {
             let mut left = messages;
@@ -173,7 +161,7 @@ impl Sender {
             {
                 let whole = oldest.messages() as u32 + u32::from(oldest.gap.is_some());
                 let count = left.min(whole);
-                oldest.split_to(count).settle(outcome, mailbox);
+                drain.settle(oldest.split_to(count), outcome);
                 if count == whole {
                     self.unsettled.pop_front();
                 }
@@ -191,17 +179,17 @@ impl Sender {
     }
 
     /// Closes the connection in order and settles all that was sent, by the stop instant.
-    pub(crate) async fn finish(&mut self, mailbox: &Mailbox, stop: &mut Stop) {
+    pub(crate) async fn finish(&mut self, drain: &Drain, stop: &mut Stop) {
         if let Kind::Syslog(outlet) = &mut self.outlet {
             outlet.finish(stop).await;
-            self.settle(mailbox);
+            self.settle(drain);
         }
     }
 
-    fn leave(&mut self, mailbox: &Mailbox) {
+    fn leave(&mut self, drain: &Drain) {
         if let Kind::Syslog(outlet) = &mut self.outlet {
             outlet.leave();
-            self.settle(mailbox);
+            self.settle(drain);
         }
     }
 }

@@ -7,8 +7,8 @@
 //! There are no answers, so this is made of what TCP tells (`line.rs`):
 //!
 //! * A message is **in flight** until the peer's TCP has acknowledged its last byte.
-//! * Acknowledged, it is **in doubt** while the peer's process may not have read it: for a second, or until 256 KiB
-//!   were acknowledged after it. A connection that stands that long after it has delivered it.
+//! * Acknowledged, it is **in doubt** while the peer's process may not have read it: for 100 ms, or until 1 MiB
+//!   was acknowledged after it. A connection that stands that long after it has delivered it.
 //! * If the peer **closes** the connection (FIN), it has read all that it acknowledged, or goes on reading: that is
 //!   delivered, and what it does not acknowledge goes to the next connection. Nothing is missing and nothing is
 //!   doubled.
@@ -17,7 +17,7 @@
 //!   under way.
 //!
 //! So nothing is told as delivered of which a reset says otherwise, except what a peer acknowledged more than
-//! a second (or 256 KiB) before it died without having read it. What a peer does with what it has read is its
+//! 100 ms (or 1 MiB) before it died without having read it. What a peer does with what it has read is its
 //! own affair: no sender of this protocol can know.
 //!
 //! # An attempt
@@ -43,11 +43,15 @@ use super::{Attempt, AttemptError, Delivered, Endpoint, GivenUp, OutletConfig, R
 use crate::frame::{FrameLimit, next_frame};
 use crate::ledger::LossReason;
 
-/// How long what was acknowledged is in doubt: a peer that lives reads within milliseconds.
-const DOUBT: Duration = Duration::from_secs(1);
+/// How long what was acknowledged is in doubt. A process that lives reads within milliseconds; and all that is in
+/// doubt when a peer resets is told as lost, though most of it was read, so longer is not safer.
+const DOUBT: Duration = Duration::from_millis(100);
 
-/// The most bytes in doubt: about what a kernel keeps for a process that does not read.
-const MOST_DOUBT: usize = 256 * 1024;
+/// The most bytes in doubt, so that a fast stream does not hold more in memory than that.
+const MOST_DOUBT: usize = 1024 * 1024;
+
+/// How long a peer that has closed its side may take to read what was under way.
+const HEARD_OUT: Duration = Duration::from_secs(1);
 
 /// How long a peer may take nothing of what it is sent.
 const STALLED: Duration = Duration::from_secs(30);
@@ -79,6 +83,8 @@ pub struct SyslogOutlet {
     line: Option<Line>,
     /// How long the connection may be idle; another for each.
     idle_close: Duration,
+    /// How long something is in doubt.
+    pub(super) doubt_time: Duration,
     /// What the connection carried and is in doubt.
     doubt: VecDeque<Doubt>,
     settled: VecDeque<Settled>,
@@ -114,6 +120,7 @@ impl SyslogOutlet {
             idle_close: config.idle_close,
             config,
             line: None,
+            doubt_time: DOUBT,
             doubt: VecDeque::new(),
             settled: VecDeque::new(),
         }
@@ -228,7 +235,7 @@ impl SyslogOutlet {
         let now = Instant::now();
         let mut bytes: usize = self.doubt.iter().map(|doubt| doubt.bytes).sum();
         while let Some(oldest) = self.doubt.front()
-            && (bytes - oldest.bytes >= MOST_DOUBT || now >= oldest.since + DOUBT)
+            && (bytes - oldest.bytes >= MOST_DOUBT || now >= oldest.since + self.doubt_time)
         {
             bytes -= oldest.bytes;
             let (messages, outcome) = (oldest.messages, oldest.lost.map_or(Ok(()), Err));
@@ -247,7 +254,7 @@ impl SyslogOutlet {
     pub async fn tend(&mut self) {
         let Some(line) = &mut self.line else { return self.wait_for_doubt().await };
         let too_old = after(line.used, self.idle_close);
-        let certain = self.doubt.front().map(|doubt| doubt.since + DOUBT);
+        let certain = self.doubt.front().map(|doubt| doubt.since + self.doubt_time);
         let wake = certain.map_or(too_old, |certain| certain.min(too_old));
         if timeout_at(wake, line.ended()).await.is_err() && certain.is_none() {
             self.leave();
@@ -266,7 +273,7 @@ impl SyslogOutlet {
     /// connection has stood long enough, or the stop instant.
     pub async fn finish(&mut self, stop: &mut Stop) {
         if let Some(line) = &mut self.line {
-            let certain = self.doubt.back().map_or_else(Instant::now, |doubt| doubt.since + DOUBT);
+            let certain = self.doubt.back().map_or_else(Instant::now, |doubt| doubt.since + self.doubt_time);
             tokio::select! {
                 biased;
                 () = stopped(stop) => {}
@@ -431,7 +438,7 @@ fn whole_frames(frames: &[u8], bytes: usize) -> (u32, usize) {
 /// A peer that has closed its side may still read, or answers what it gets with a reset: waits until that is known
 /// of all that was written. Returns whether it was all taken.
 async fn heard_out(line: &Line, len: usize) -> bool {
-    let deadline = Instant::now() + DOUBT;
+    let deadline = Instant::now() + HEARD_OUT;
     let mut pause = FIRST_LOOK;
     loop {
         if line.acknowledged() >= len {

@@ -63,11 +63,13 @@ fn all_of(messages: u32, outcome: Result<(), LossReason>) -> Vec<Settled> {
 async fn what_was_acknowledged_is_delivered_once_its_connection_has_stood() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
+    outlet.doubt_time = PATIENCE;
     for _ in 0..2 {
         assert_eq!(deliver(&mut outlet).await.unwrap().attempts, 1);
     }
     // Nobody has even accepted yet: the kernel acknowledges.
     assert_eq!(outlet.settled(), None);
+    outlet.doubt_time = Duration::from_millis(20);
     assert_eq!(settled(&mut outlet, 6).await, [Settled { messages: 3, outcome: Ok(()) }; 2]);
     let (mut peer, _) = listener.accept().await.unwrap();
     assert_eq!(read_frames(&mut peer).await, FRAMES);
@@ -94,6 +96,7 @@ async fn a_peer_that_closes_has_read_what_it_acknowledged() {
 async fn what_a_reset_leaves_in_doubt_is_lost_and_not_sent_again() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
+    outlet.doubt_time = PATIENCE;
     deliver(&mut outlet).await.unwrap();
     let (peer, _) = listener.accept().await.unwrap();
     peer.readable().await.unwrap();
@@ -113,6 +116,7 @@ async fn what_a_reset_leaves_in_doubt_is_lost_and_not_sent_again() {
 async fn the_end_waits_for_the_peer_to_have_read_all() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
+    outlet.doubt_time = PATIENCE;
     deliver(&mut outlet).await.unwrap();
     let peer = async {
         let (mut peer, _) = listener.accept().await.unwrap();
@@ -126,7 +130,7 @@ async fn the_end_waits_for_the_peer_to_have_read_all() {
     let began = Instant::now();
     let (read, ()) = tokio::join!(peer, outlet.finish(&mut stop));
     assert_eq!((read.as_slice(), outlet.settled()), (FRAMES, Some(all_of(3, Ok(()))[0])));
-    assert!(began.elapsed() < Duration::from_secs(1), "the peer's close ends the doubt");
+    assert!(began.elapsed() < PATIENCE, "the peer's close ends the doubt");
 }
 
 #[tokio::test]

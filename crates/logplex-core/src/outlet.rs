@@ -19,15 +19,14 @@
 //! attempt. After the answer up to 64 KiB of its body are read and thrown away, so that the connection can be
 //! used again; a longer one is closed.
 //!
-//! It deliberately follows no redirect, pipelines nothing, compresses nothing, uses no proxy and speaks no
-//! HTTP/2: one stream of ordered requests gains nothing from it.
+//! It deliberately follows no redirect, pipelines nothing and speaks no HTTP/2: one stream of ordered requests gains nothing from it.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
 use std::time::{Duration, SystemTime};
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue, PROXY_AUTHORIZATION};
 use http::status::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -41,6 +40,7 @@ mod endpoint;
 mod error;
 mod guard;
 mod line;
+mod proxy;
 mod request;
 mod retry;
 mod stop;
@@ -56,6 +56,7 @@ use connection::{Chunks, Connection, PostError};
 pub use endpoint::{Endpoint, EndpointError, Protocol, basic_authorization};
 pub use error::{AttemptError, ConnectError, GivenUp, LastOutcome};
 pub use guard::{AddressGuard, Forbidden};
+pub use proxy::{Proxies, ProxyError};
 pub use request::Request;
 pub use retry::RetryPolicy;
 use retry::Verdict;
@@ -115,6 +116,9 @@ pub struct Attempt<'a> {
 pub struct Outlet {
     endpoint: Endpoint,
     config: OutletConfig,
+    /// What is asked for: a path and query, or all of the URL where a proxy has to know it.
+    target: http::uri::Uri,
+    proxy_authorization: Option<HeaderValue>,
     /// The connection of the request before. Taken out while in use, so that a cancelled request never
     /// leaves a half-used one behind.
     idle: Option<Connection>,
@@ -123,7 +127,12 @@ pub struct Outlet {
 impl Outlet {
     /// An outlet without a connection; the first request opens one.
     pub fn new(endpoint: Endpoint, config: OutletConfig) -> Outlet {
-        Outlet { endpoint, config, idle: None }
+        let (mut target, mut proxy_authorization) = (endpoint.target.clone(), None);
+        if let Some(proxy) = config.proxies.of(&endpoint).filter(|_| !endpoint.is_tls()) {
+            target = endpoint.absolute_target();
+            proxy_authorization = proxy.authorization.clone();
+        }
+        Outlet { endpoint, config, target, proxy_authorization, idle: None }
     }
 
     /// Where the requests go.
@@ -149,7 +158,10 @@ impl Outlet {
         stop: &mut Stop,
         mut observe: impl FnMut(Attempt<'_>),
     ) -> Result<Delivered, GivenUp> {
-        let headers = request.all_headers(&self.endpoint, &self.config.user_agent);
+        let mut headers = request.all_headers(&self.endpoint, &self.config.user_agent);
+        if let Some(credentials) = &self.proxy_authorization {
+            headers.insert(PROXY_AUTHORIZATION, credentials.clone());
+        }
         let started = Instant::now();
         let mut attempts = 0;
         let mut unanswered = false;
@@ -258,7 +270,7 @@ impl Outlet {
     ) -> Result<Answer, PostError> {
         let mut message = http::Request::new(Chunks::new(&request.body));
         *message.method_mut() = http::Method::POST;
-        *message.uri_mut() = self.endpoint.target.clone();
+        *message.uri_mut() = self.target.clone();
         *message.headers_mut() = headers.clone();
 
         // In doubt until the answer comes, so that the doubt remains when this future is dropped.

@@ -15,7 +15,7 @@ use url::Host;
 use super::endpoint::Endpoint;
 use super::error::ConnectError;
 use super::wire::Stream;
-use super::{AddressGuard, OutletConfig};
+use super::{AddressGuard, OutletConfig, proxy};
 
 /// The most addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 8;
@@ -55,20 +55,34 @@ pub(super) async fn connect_as<S: AsyncRead + AsyncWrite + Unpin>(
     stream.unwrap_or(Err(ConnectError::TimedOut { doing }))
 }
 
-/// Looks the endpoint up and connects to it, or to an address of it that the guard lets through.
+/// Looks the endpoint up and connects to an address of it that the guard lets through, or to its proxy.
 async fn connect_tcp(
     endpoint: &Endpoint,
     config: &OutletConfig,
     deadline: Instant,
     doing: &mut &'static str,
 ) -> Result<TcpStream, ConnectError> {
+    let proxy = config.proxies.of(endpoint);
     *doing = "looking up the host name";
-    let addresses = addresses(endpoint, config.addresses).await?;
+    let addresses = match (proxy, endpoint.address()) {
+        (None, _) => addresses(endpoint, Some(config.addresses)).await?,
+        (Some(proxy), address) => {
+            // The proxy looks names up; what is written as a number can be judged here.
+            address.map_or(Ok(()), |address| config.addresses.check(address))?;
+            self::addresses(proxy, None).await?
+        }
+    };
     *doing = "connecting";
-    let tcp = connect_to_one_of(&addresses, deadline).await?;
+    let mut tcp = connect_to_one_of(&addresses, deadline).await?;
     // What is sent is written whole; waiting for more of it would only delay a small one. A socket that takes
     // no options is broken, which the first write will say better.
     tcp.set_nodelay(true).ok();
+    if let Some(proxy) = proxy
+        && endpoint.is_tls()
+    {
+        *doing = "waiting for the proxy";
+        proxy::tunnel(&mut tcp, proxy, endpoint).await?;
+    }
     Ok(tcp)
 }
 
@@ -86,8 +100,11 @@ async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(Secured::Tls(Box::new(tls)))
 }
 
-/// The endpoint's addresses that the guard lets through; at least one.
-async fn addresses(endpoint: &Endpoint, guard: AddressGuard) -> Result<Vec<SocketAddr>, ConnectError> {
+/// The endpoint's addresses that the guard, if there is one, lets through; at least one.
+async fn addresses(
+    endpoint: &Endpoint,
+    guard: Option<AddressGuard>,
+) -> Result<Vec<SocketAddr>, ConnectError> {
     let found = match (endpoint.address(), &endpoint.host) {
         (None, Host::Domain(name)) => {
             let found = lookup_host((name.as_str(), endpoint.port)).await.map_err(ConnectError::Lookup)?;
@@ -97,7 +114,7 @@ async fn addresses(endpoint: &Endpoint, guard: AddressGuard) -> Result<Vec<Socke
     };
     let mut refused = None;
     let mut allowed = found;
-    allowed.retain(|address| match guard.check(address.ip()) {
+    allowed.retain(|address| match guard.map_or(Ok(()), |guard| guard.check(address.ip())) {
         Ok(()) => true,
         Err(forbidden) => {
             refused = Some(forbidden);

@@ -140,6 +140,15 @@ impl Endpoint {
         self.server_name.is_some()
     }
 
+    /// The request target as a proxy needs it: the URL without its credentials.
+    pub(super) fn absolute_target(&self) -> Uri {
+        let authority = format!("{}:{}", self.host, self.port);
+        let path = self.target.path_and_query().map_or("/", PathAndQuery::as_str);
+        let absolute = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
+        // A host and a path that were checked make a URI; should they not, the proxy will say what it lacks.
+        absolute.unwrap_or_else(|_| self.target.clone())
+    }
+
     /// The address, where the host is one and not a name.
     pub(super) fn address(&self) -> Option<IpAddr> {
         match &self.host {

@@ -33,6 +33,12 @@ pub enum ConnectError {
         /// What it answered.
         source: io::Error,
     },
+    /// The proxy broke off, or answered something that is not HTTP.
+    #[error("the proxy gave no answer that can be understood")]
+    Proxy(#[source] io::Error),
+    /// The proxy opens no tunnel to the endpoint.
+    #[error("the proxy answered {0}")]
+    NoTunnel(StatusCode),
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
-    HeaderValue, TRANSFER_ENCODING, USER_AGENT,
+    HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
 };
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ const MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
 const FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
 
 /// Headers that are the outlet's to set.
-const OURS: [HeaderName; 9] = [
+const OURS: [HeaderName; 10] = [
     HOST,
     CONTENT_TYPE,
     CONTENT_LENGTH,
@@ -26,6 +26,7 @@ const OURS: [HeaderName; 9] = [
     FRAME_ID,
     USER_AGENT,
     AUTHORIZATION,
+    PROXY_AUTHORIZATION,
     TRANSFER_ENCODING,
     CONNECTION,
 ];

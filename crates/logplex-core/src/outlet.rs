@@ -44,7 +44,7 @@ mod proxy;
 mod request;
 mod retry;
 mod stop;
-mod syslog;
+pub mod syslog;
 mod tls;
 mod wire;
 

@@ -72,7 +72,7 @@ pub struct Settled {
     pub outcome: Result<(), LossReason>,
 }
 
-/// Writes requests to one endpoint, in order. See the [module's source](self) for what counts as delivered.
+/// Writes requests to one endpoint, in order. See the [module](self) for what counts as delivered.
 ///
 /// [`deliver`](SyslogOutlet::deliver) returns as soon as the next request may be written; what became of the
 /// messages is then told by [`settled`](SyslogOutlet::settled), in order and perhaps later.
@@ -257,6 +257,8 @@ impl SyslogOutlet {
         let certain = self.doubt.front().map(|doubt| doubt.since + self.doubt_time);
         let wake = certain.map_or(too_old, |certain| certain.min(too_old));
         if timeout_at(wake, line.ended()).await.is_err() && certain.is_none() {
+            // TLS has a farewell of its own, without which a peer may believe that something is missing.
+            timeout(HEARD_OUT, line.hang_up()).await.ok();
             self.leave();
         }
         self.take_end();

@@ -3,6 +3,7 @@
 mod attempts;
 mod connections;
 mod peer;
+mod proxies;
 mod stopping;
 mod syslog;
 mod trust;

@@ -1,5 +1,7 @@
 //! Syslog drains: the form on the wire, order, exact losses, and what a broken connection costs.
 
+use std::collections::BTreeSet;
+
 use logplex_tests::{
     Code, Received, Server, SyslogSink, conservation, frame, notices, numbered_frames, numbers,
     padded_frames, wait_for,
@@ -155,6 +157,32 @@ fn what_a_reset_left_unread_is_told() {
     assert_eq!((ledger.delivered, ledger.lost("unanswered"), ledger.gone()), (11, 10, 10));
     let told = wait_for("the notice", || Some(notices(&sink.received())).filter(|told| !told.is_empty()));
     assert_eq!((told.len(), told[0].count, told[0].fact("reason")), (1, 10, Some("unanswered")));
+}
+
+#[test]
+fn resets_in_mid_stream_are_told_in_full() {
+    let sink = SyslogSink::start();
+    let walk = Walk::start(&sink.url());
+    let mut connection = walk.server.connect();
+    for first in (0..3000).step_by(300) {
+        for first in (first..first + 300).step_by(30) {
+            if first % 300 == 150 {
+                sink.reset();
+            }
+            walk.server.post_lines_on(&mut connection, &walk.token, first, 30);
+        }
+        // Never more than a ring is on its way. The last line of all may be lost.
+        walk.server.rested("app", &walk.drain);
+    }
+    let ledger = walk.server.rested("app", &walk.drain);
+    // A notice that is itself in doubt is told again, so the sum may be more.
+    let told = || notices(&sink.received()).iter().map(|notice| notice.count).sum::<u64>();
+    wait_for("all that is lost to be told", || (told() >= ledger.gone()).then_some(()));
+    let arrived: BTreeSet<u64> = numbers(&sink.received()).into_iter().collect();
+    let missing = 3000 - arrived.len() as u64;
+    assert!(missing <= ledger.lost("unanswered"), "{missing} are missing: {ledger:?}");
+    assert_eq!((ledger.accepted, ledger.delivered + ledger.gone()), (3000, 3000));
+    assert!(sink.connections() > 5, "{}", sink.connections());
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::ops::Range;
 pub enum Form {
     /// `- MSG`: what an http drain sends. There is no structured data.
     Routed,
+    /// `- - MSG` and one newline: what a syslog drain sends.
+    Syslog,
     /// `MSGID SD MSG`: RFC 5424, what a shuttle sends, and a drain with `format=rfc5424`.
     Strict,
 }
@@ -50,6 +52,10 @@ impl Received {
         }
         let text = match form {
             Form::Routed => rest.strip_prefix("- ").ok_or_else(|| fail("no `- ` ahead of the text"))?,
+            Form::Syslog => rest
+                .strip_prefix("- - ")
+                .and_then(|text| text.strip_suffix('\n'))
+                .ok_or_else(|| fail("no `- - ` ahead of the text, or no newline at its end"))?,
             Form::Strict => strict_text(rest).ok_or_else(|| fail("bad MSGID or structured data"))?,
         };
         let [time, host, app, procid, rest, text] = [time, host, app, procid, rest, text].map(str::to_owned);

@@ -28,6 +28,7 @@ mod server;
 mod shuttle;
 mod sink;
 mod syslog;
+mod syslog_sink;
 mod tail;
 mod terminal;
 
@@ -49,6 +50,7 @@ pub use server::{API_KEY, Drain, LedgerSeen, Server, ServerOptions};
 pub use shuttle::{Shuttle, ShuttleOptions};
 pub use sink::{Answer, Gate, Outcome, Request, Sink};
 pub use syslog::{SyslogSender, rfc3164, rfc5424};
+pub use syslog_sink::SyslogSink;
 pub use tail::{Tail, TailLine};
 pub use terminal::Terminal;
 pub use told::{Code, Told, notices, told_sum};

@@ -17,6 +17,9 @@ struct State {
     to: Option<SocketAddr>,
     closed: bool,
     accepted: u64,
+    /// Whether clients ask for a tunnel first, and what they said.
+    is_proxy: bool,
+    asked: Vec<String>,
     open: Vec<Arc<TcpStream>>,
 }
 
@@ -37,6 +40,10 @@ impl Relay {
                     return;
                 }
                 state.accepted += 1;
+                if state.is_proxy {
+                    let head = answer_connect(&client).unwrap_or_default();
+                    state.asked.push(head);
+                }
                 if let Some(server) = state.to.and_then(|to| TcpStream::connect(to).ok()) {
                     let (client, server) = (Arc::new(client), Arc::new(server));
                     state.open.extend([Arc::clone(&client), Arc::clone(&server)]);
@@ -46,6 +53,22 @@ impl Relay {
             }
         });
         Relay { address, shared }
+    }
+
+    /// Plays an http proxy: takes CONNECT to anywhere, and goes to `server`.
+    ///
+    /// # Panics
+    /// As [`Relay::start`] does.
+    pub fn proxy(server: SocketAddr) -> Relay {
+        let relay = Relay::start();
+        lock(&relay.shared).is_proxy = true;
+        relay.forward_to(server);
+        relay
+    }
+
+    /// The heads of the requests for a tunnel.
+    pub fn asked(&self) -> Vec<String> {
+        lock(&self.shared).asked.clone()
     }
 
     /// Where it listens.
@@ -83,6 +106,18 @@ impl Drop for Relay {
 
 fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the request for a tunnel and grants it.
+fn answer_connect(mut client: &TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    client.write_all(b"HTTP/1.1 200 Granted\r\nVia: a test\r\n\r\n")?;
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// Copies until either side ends, then ends the other's direction.

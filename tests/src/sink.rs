@@ -6,7 +6,7 @@
 mod answer;
 mod connection;
 mod record;
-mod stream;
+pub(crate) mod stream;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -126,3 +126,10 @@ fn while_its_upstream_is_gone_everything_is_held() {
     walk.sink.wait_line(204);
     walk.exact(0..205);
 }
+#[test]
+fn a_body_that_is_too_large_for_the_peer_is_split() {
+    let walk = Walk::start("client_max_body_size 4k;");
+    walk.server.post_lines(&walk.token, 0, 1000);
+    walk.sink.wait_line(999);
+    walk.exact(0..1000);
+}

@@ -57,7 +57,8 @@ Without --max-attempts a request is tried again for a minute, with pauses that g
 to 5s; meanwhile lines queue. What is lost is told in the log as
 `Error L13: 111 messages lost since …`.
 
-Environment: LOGS_URL, LOGPLEX_URL (deprecated), LOG_SHUTTLE_BEARER_TOKEN.
+Environment: LOGS_URL, LOGPLEX_URL (deprecated), LOG_SHUTTLE_BEARER_TOKEN, LOG_SHUTTLE_CA_FILE;
+http_proxy, https_proxy, all_proxy, no_proxy, also in upper case.
 
 Exit codes:
   0    done
@@ -105,6 +106,9 @@ pub(crate) struct Destination {
     /// Read the bearer token from this file
     #[arg(long, value_name = "PATH")]
     pub(crate) bearer_token_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file besides the system's [env: LOG_SHUTTLE_CA_FILE]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// Accept any TLS certificate; whoever sits between can read and forge
     #[arg(long, value_name = "BOOL", action = Set, value_parser = go_bool, default_value = "false")]
     pub(crate) skip_verify: bool,

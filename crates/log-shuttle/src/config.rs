@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderValue;
-use logplex_core::outlet::{EndpointError, RetryPolicy};
+use logplex_core::outlet::{EndpointError, Proxies, ProxyError, RetryPolicy};
 use logplex_core::shuttle::{Builder, Fields, Format, Overflow, StartError};
 
 use crate::args::{Args, InputFormat, Mode};
@@ -64,6 +64,8 @@ pub(crate) enum ConfigError {
     #[error("{flag}={value:?} cannot be used")]
     Header { flag: &'static str, value: String, source: StartError },
     #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(transparent)]
     Start(#[from] StartError),
 }
 
@@ -103,6 +105,11 @@ impl Config {
         if let Some(token) = bearer_token(&args, environment, &mut warnings)? {
             builder = builder.bearer_token(token);
         }
+        let from_environment = || environment.var("LOG_SHUTTLE_CA_FILE").map(PathBuf::from);
+        if let Some(path) = args.destination.ca_file.clone().or_else(from_environment) {
+            builder = builder.ca(secret_file("--ca-file", &path, environment)?);
+        }
+        builder = builder.proxies(Proxies::from_variables(|name| environment.var(name))?);
         if let Some(lines) = ring_lines(&args) {
             builder = builder.ring_lines(lines);
         }

@@ -1,4 +1,4 @@
-//! Rendering a batch: once for all drains of the original's form, and line by line for tails.
+//! Rendering a batch: once for all http drains, for each syslog drain, and line by line for tails.
 //! `cargo bench -p logplex-core --bench render`
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -29,6 +29,13 @@ fn render(criterion: &mut Criterion) {
         group.throughput(Throughput::ElementsAndBytes { elements: MESSAGES as u64, bytes });
         // Nobody holds the result, so each call renders anew.
         group.bench_function(format!("drain-{size}"), |bencher| bencher.iter(|| batch.drain_form().count()));
+        group.bench_function(format!("syslog-{size}"), |bencher| {
+            bencher.iter(|| {
+                let mut out = Vec::new();
+                batch.write_syslog_form(0..MESSAGES, "d.0f5c7e9a-1111-2222-3333-444444444444", &mut out);
+                out.len()
+            });
+        });
         group.bench_function(format!("line-{size}"), |bencher| {
             let write_all = |mut out: String| {
                 (0..MESSAGES).for_each(|index| batch.write_line(index, &mut out));

@@ -99,7 +99,15 @@ pub struct Batch {
     has_notices: bool,
     token_name: Arc<str>,
     received: DateTime<Utc>,
-    drain_form: Mutex<Weak<Frames>>,
+    /// What was rendered, by [`Shared`].
+    rendered: Mutex<[Weak<Frames>; 2]>,
+}
+
+/// The forms that are the same for all drains.
+#[derive(Clone, Copy, Debug)]
+enum Shared {
+    Drain,
+    Strict,
 }
 
 impl Batch {
@@ -206,7 +214,7 @@ impl Batch {
             entries: entries.into(),
             token_name: self.token_name.clone(),
             received: self.received,
-            drain_form: Mutex::default(),
+            rendered: Mutex::default(),
         }
     }
 
@@ -271,36 +279,71 @@ impl Batch {
     /// All messages as an HTTP drain sends them: `LEN <PRI>1 TIME host SOURCE PROCID - MSG`, without
     /// structured data, as the original does. Rendered once for all who hold the result at the same time.
     pub fn drain_form(&self) -> Arc<Frames> {
-        let mut slot = self.drain_form.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared(Shared::Drain, Batch::render_drain_form)
+    }
+
+    /// All messages as strict RFC 5424, octet-counted: as they came, but with their source for APP-NAME, and with
+    /// `-` for structured data where there is none. Rendered once for all who hold the result at the same time.
+    pub fn strict_form(&self) -> Arc<Frames> {
+        self.shared(Shared::Strict, Batch::render_strict_form)
+    }
+
+    fn shared(&self, form: Shared, render: impl FnOnce(&Batch) -> Frames) -> Arc<Frames> {
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = &mut rendered[form as usize];
         if let Some(frames) = slot.upgrade() {
             return frames;
         }
-        let frames = Arc::new(self.render_drain_form());
+        let frames = Arc::new(render(self));
         *slot = Arc::downgrade(&frames);
         frames
+    }
+
+    /// Appends the messages of `range` as a syslog drain sends them: `LEN <PRI>1 TIME HOST SOURCE PROCID - - MSG`
+    /// with exactly one newline at its end. `host` is the drain's token, so nothing of this can be shared.
+    pub fn write_syslog_form(&self, range: Range<usize>, host: &str, out: &mut Vec<u8>) {
+        let head_room = host.len() + self.token_name.len() + " - - \n".len() + "65536 ".len();
+        out.reserve(self.size(range.clone()) + range.len() * head_room);
+        for index in range {
+            let Stretches { beginning, source, space, rest, text } = self.stretches(index);
+            let text = text.strip_suffix(b"\n").unwrap_or(text);
+            put_frame(out, [beginning, host.as_bytes(), b" ", source, space, rest, b"- - ", text, b"\n"]);
+        }
     }
 
     fn render_drain_form(&self) -> Frames {
         // HOST is the only field that can grow, by at most three bytes over `-`, and a source's name.
         let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
         let mut builder = FramesBuilder::with_capacity(room, self.count());
-        for (index, entry) in self.entries.iter().enumerate() {
-            let (frame, head) = (self.frame(index), &entry.head);
-            let (beginning, text) = (head.beginning(frame), head.text(frame));
-            // What stands side by side in the frame is copied in one piece.
-            let (name, rest): (&[u8], _) = match entry.source_is_token_name {
-                true => (self.token_name.as_bytes(), head.procid_and_space(frame)),
-                false => (b"", head.app_and_procid(frame)),
-            };
-            let space: &[u8] = if name.is_empty() { b"" } else { b" " };
-            let pieces = [beginning, b"host ", name, space, rest, b"- ", text];
-            put_count(&mut builder.bytes, pieces.iter().map(|piece| piece.len()).sum());
-            for piece in pieces {
-                builder.bytes.extend_from_slice(piece);
-            }
+        for index in 0..self.count() {
+            let Stretches { beginning, source, space, rest, text } = self.stretches(index);
+            put_frame(&mut builder.bytes, [beginning, b"host ", source, space, rest, b"- ", text]);
             builder.end_frame();
         }
         builder.build()
+    }
+
+    fn render_strict_form(&self) -> Frames {
+        let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
+        let mut builder = FramesBuilder::with_capacity(room, self.count());
+        for index in 0..self.count() {
+            let [host, msgid, data] = self.entries[index].head.not_kept(self.frame(index));
+            let Stretches { beginning, source, space, rest, text } = self.stretches(index);
+            let pieces = [beginning, host, b" ", source, space, rest, msgid, b" ", data, b" ", text];
+            put_frame(&mut builder.bytes, pieces);
+            builder.end_frame();
+        }
+        builder.build()
+    }
+
+    fn stretches(&self, index: usize) -> Stretches<'_> {
+        let (frame, entry) = (self.frame(index), &self.entries[index]);
+        let (beginning, text) = (entry.head.beginning(frame), entry.head.text(frame));
+        let (source, space, rest): (&[u8], &[u8], _) = match entry.source_is_token_name {
+            true => (self.token_name.as_bytes(), b" ", entry.head.procid_and_space(frame)),
+            false => (b"", b"", entry.head.app_and_procid(frame)),
+        };
+        Stretches { beginning, source, space, rest, text }
     }
 
     /// Appends a message as a tail shows it: `TIME SOURCE[PROCID]: MSG` and one newline. CR and LF inside the
@@ -315,6 +358,26 @@ impl Batch {
         let text = std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
         write_escaped(trim_line_end(&text), out);
         out.push('\n');
+    }
+}
+
+/// What a rendered message takes from the frame it came in: what stands side by side there is one stretch.
+struct Stretches<'a> {
+    /// `<PRI>1 TIME `
+    beginning: &'a [u8],
+    /// The token's name, where the source is that; else empty, like `space`.
+    source: &'a [u8],
+    space: &'a [u8],
+    /// `PROCID `, with `APP ` ahead where the source is that.
+    rest: &'a [u8],
+    text: &'a [u8],
+}
+
+/// Appends one frame, its count ahead.
+fn put_frame<const N: usize>(out: &mut Vec<u8>, pieces: [&[u8]; N]) {
+    put_count(out, pieces.iter().map(|piece| piece.len()).sum());
+    for piece in pieces {
+        out.extend_from_slice(piece);
     }
 }
 
@@ -431,7 +494,7 @@ impl<'a> BatchBuilder<'a> {
             has_notices: self.has_notices,
             token_name: self.origin.token_name.clone(),
             received: self.origin.now,
-            drain_form: Mutex::default(),
+            rendered: Mutex::default(),
         }
     }
 }

@@ -105,3 +105,19 @@ impl<C: Chunk> Part<C> {
         }
     }
 }
+
+/// Cuts messages in two after the first `count`.
+pub fn halve<C: Chunk>(parts: Vec<Part<C>>, count: usize) -> (Vec<Part<C>>, Vec<Part<C>>) {
+    let (mut first, mut second, mut left) = (Vec::new(), Vec::new(), count);
+    for mut part in parts {
+        let cut = left.min(part.messages());
+        left -= cut;
+        if cut > 0 {
+            first.push(part.split_to(cut));
+        }
+        if part.messages() > 0 {
+            second.push(part);
+        }
+    }
+    (first, second)
+}

@@ -48,12 +48,12 @@ mod ring;
 
 pub use batch::{Batch, BatchError, Origin, cut_point};
 pub use chain::Chain;
-pub use chunk::{Chunk, Part};
+pub use chunk::{Chunk, Part, halve};
 pub use filter::Filter;
 pub use frame::{FrameError, FrameLimit, Frames};
 pub use ledger::{DropReason, Gap, Ledger, LossReason, Tally, Teller};
 pub use message::Message;
-pub use notice::{Code, Notice};
+pub use notice::{Code, Notice, certificate_message};
 pub use ring::{Policy, Ring, RingLimits, Taken};
 #[cfg(feature = "client")]
 pub use shuttle::init;

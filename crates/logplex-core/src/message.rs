@@ -196,19 +196,30 @@ impl Head {
         ]
     }
 
+    /// The fields that only the strict form keeps: host, msgid, structured data, the last as `-` where there is
+    /// none.
+    pub(crate) fn not_kept<'a>(&self, frame: &'a [u8]) -> [&'a [u8]; 3] {
+        let structured_data = self.structured_data as usize..self.structured_data_end as usize;
+        let msgid = &frame[self.msgid as usize..(self.structured_data as usize).min(frame.len())];
+        [
+            field(frame, self.host..self.app - 1),
+            msgid.strip_suffix(b" ").unwrap_or(msgid),
+            if structured_data.is_empty() { b"-" } else { &frame[structured_data] },
+        ]
+    }
+
     pub(crate) fn message<'a>(&self, frame: &'a [u8]) -> Message<'a> {
         let [time, app, procid] = self.kept(frame).map(as_text);
-        let structured_data = self.structured_data as usize..self.structured_data_end as usize;
-        let msgid_end = (self.structured_data as usize).min(frame.len());
-        let msgid = &frame[self.msgid as usize..msgid_end];
+        let [host, msgid, structured_data] = self.not_kept(frame);
+        let has_structured_data = self.structured_data_end > u32::from(self.structured_data);
         Message {
             pri: self.pri,
             time,
-            host: as_text(field(frame, self.host..self.app - 1)),
+            host: as_text(host),
             app,
             procid,
-            msgid: as_text(msgid.strip_suffix(b" ").unwrap_or(msgid)),
-            structured_data: (!structured_data.is_empty()).then(|| &frame[structured_data]),
+            msgid: as_text(msgid),
+            structured_data: has_structured_data.then_some(structured_data),
             text: self.text(frame),
         }
     }

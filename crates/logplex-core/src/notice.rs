@@ -111,6 +111,16 @@ impl Notice {
         message
     }
 
+    /// The notice in the form of a syslog drain, whose HOST is the drain's token.
+    pub fn syslog_message(&self, host: &str, now: DateTime<Utc>) -> Vec<u8> {
+        let mut message = Vec::with_capacity(256);
+        write_head(&mut message, NOTICE_PRI, &self.time(now), host, "heroku", "logplex");
+        message.extend_from_slice(b" - - ");
+        message.extend_from_slice(self.to_string().as_bytes());
+        message.push(b'\n');
+        message
+    }
+
     /// The notice in the form of an HTTP drain, which has no structured data.
     pub fn drain_message(&self, now: DateTime<Utc>) -> Vec<u8> {
         let mut message = self.head("heroku", now);
@@ -162,6 +172,19 @@ impl Notice {
             .extend(words.filter_map(|word| word.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())));
         Some(Notice { code, count: count.parse().ok()?, since, facts })
     }
+}
+
+/// What a channel is told of a drain whose certificate does not hold (L14), as a strict message from
+/// `heroku[logplex]`. `uri` must hold no secrets. A quote or a control character cannot break the line.
+pub fn certificate_message(error: &str, uri: &str, now: DateTime<Utc>) -> Vec<u8> {
+    let mut message = Vec::with_capacity(256);
+    let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
+    write_head(&mut message, NOTICE_PRI, &time, "host", "heroku", "logplex");
+    let plain = |text: &str| text.replace('"', "'").replace(char::is_control, " ");
+    let text =
+        format!(" - - Error L14 (certificate validation): error=\"{}\" uri=\"{}\"", plain(error), plain(uri));
+    message.extend_from_slice(text.as_bytes());
+    message
 }
 
 fn reason(name: &str) -> (String, String) {

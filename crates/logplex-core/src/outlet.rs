@@ -19,14 +19,14 @@
 //! attempt. After the answer up to 64 KiB of its body are read and thrown away, so that the connection can be
 //! used again; a longer one is closed.
 //!
-//! It deliberately follows no redirect, pipelines nothing, compresses nothing, uses no proxy and speaks no
-//! HTTP/2: one stream of ordered requests gains nothing from it.
+//! It deliberately follows no redirect, pipelines nothing and speaks no HTTP/2: one stream of ordered requests gains nothing from it.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
 use std::time::{Duration, SystemTime};
 
+use http::header::{HeaderValue, PROXY_AUTHORIZATION};
 use http::status::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -39,9 +39,12 @@ mod connection;
 mod endpoint;
 mod error;
 mod guard;
+mod line;
+mod proxy;
 mod request;
 mod retry;
 mod stop;
+pub mod syslog;
 mod tls;
 mod wire;
 
@@ -50,14 +53,16 @@ mod tests;
 
 pub use config::OutletConfig;
 use connection::{Body, Connection, PostError};
-pub use endpoint::{Endpoint, EndpointError, basic_authorization};
+pub use endpoint::{Endpoint, EndpointError, Protocol, basic_authorization};
 pub use error::{AttemptError, ConnectError, GivenUp, LastOutcome};
 pub use guard::{AddressGuard, Forbidden};
+pub use proxy::{Proxies, ProxyError};
 pub use request::Request;
 pub use retry::RetryPolicy;
 use retry::Verdict;
 pub use stop::Stop;
 use stop::{is_due, rest_until, stopped};
+pub use syslog::{Settled, SyslogOutlet};
 pub use tls::{TlsError, Trust, tls_config};
 
 /// A request that was answered 2xx.
@@ -111,6 +116,9 @@ pub struct Attempt<'a> {
 pub struct Outlet {
     endpoint: Endpoint,
     config: OutletConfig,
+    /// What is asked for: a path and query, or all of the URL where a proxy has to know it.
+    target: http::uri::Uri,
+    proxy_authorization: Option<HeaderValue>,
     /// The connection of the request before. Taken out while in use, so that a cancelled request never
     /// leaves a half-used one behind.
     idle: Option<Connection>,
@@ -119,7 +127,12 @@ pub struct Outlet {
 impl Outlet {
     /// An outlet without a connection; the first request opens one.
     pub fn new(endpoint: Endpoint, config: OutletConfig) -> Outlet {
-        Outlet { endpoint, config, idle: None }
+        let (mut target, mut proxy_authorization) = (endpoint.target.clone(), None);
+        if let Some(proxy) = config.proxies.of(&endpoint).filter(|_| !endpoint.is_tls()) {
+            target = endpoint.absolute_target();
+            proxy_authorization = proxy.authorization.clone();
+        }
+        Outlet { endpoint, config, target, proxy_authorization, idle: None }
     }
 
     /// Where the requests go.
@@ -167,7 +180,7 @@ impl Outlet {
             };
             let verdict = retry::judge(&outcome, reason);
             let retry_at = match verdict {
-                Verdict::Again(_) => self.retry_at(attempts, started, retry_after, stop),
+                Verdict::Again(_) => self.config.retry.retry_at(attempts, started, retry_after, stop),
                 Verdict::Delivered(_) | Verdict::Final(_) => None,
             };
             observe(Attempt {
@@ -247,8 +260,11 @@ impl Outlet {
     ) -> Result<Answer, PostError> {
         let mut message = http::Request::new(Body::new(&request.body));
         *message.method_mut() = http::Method::POST;
-        *message.uri_mut() = self.endpoint.target.clone();
+        *message.uri_mut() = self.target.clone();
         *message.headers_mut() = request.all_headers(&self.endpoint, &self.config.user_agent);
+        if let Some(credentials) = &self.proxy_authorization {
+            message.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
+        }
 
         // In doubt until the answer comes, so that the doubt remains when this future is dropped.
         let before = std::mem::replace(unanswered, true);
@@ -285,23 +301,6 @@ impl Outlet {
             self.idle = Some(connection);
         }
         retry_after
-    }
-
-    /// When the next attempt starts; `None` if there is none.
-    fn retry_at(
-        &self,
-        attempts: u32,
-        started: Instant,
-        retry_after: Option<Duration>,
-        stop: &Stop,
-    ) -> Option<Instant> {
-        let policy = &self.config.retry;
-        if !policy.allows_another(attempts) {
-            return None;
-        }
-        let at = Instant::now().checked_add(policy.pause(attempts, retry_after))?;
-        let in_time = at.saturating_duration_since(started) <= policy.max_age;
-        (in_time && !is_due(stop, at)).then_some(at)
     }
 }
 

@@ -17,7 +17,7 @@ fn body(messages: usize) -> Bytes {
     Frames::from_messages((0..messages).map(message)).wire(0..messages)
 }
 
-/// Decode, filter, ring, take, render: the way of a request's messages through the server.
+/// Decode, filter, ring, take, render in each form: the way of a request's messages through the server.
 fn walk(messages: usize) -> AllocationInfo {
     let origin = Origin {
         token_name: "app".into(),
@@ -38,8 +38,15 @@ fn walk(messages: usize) -> AllocationInfo {
         let taken = ring.take(&Policy { messages: usize::MAX, bytes: usize::MAX });
         assert_eq!(taken.messages(), messages);
         let parts = taken.parts().iter();
-        let sent: usize = parts.map(|part| part.chunk().drain_form().wire(part.range()).len()).sum();
-        assert!(sent > messages * 80);
+        let sent: usize = parts
+            .map(|part| {
+                let (batch, mut syslog) = (part.chunk(), Vec::new());
+                batch.write_syslog_form(part.range(), "d.1", &mut syslog);
+                let forms = [batch.drain_form(), batch.strict_form()];
+                forms.map(|form| form.wire(part.range()).len()).iter().sum::<usize>() + syslog.len()
+            })
+            .sum();
+        assert!(sent > 3 * messages * 80);
         ring.deliver(taken.parts());
     })
 }

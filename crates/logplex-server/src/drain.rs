@@ -5,23 +5,24 @@
 //! batches grow with the load by themselves. What is in flight is outside the ring: a stalled drain holds at
 //! most one request and 1,024 messages.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderValue};
-use logplex_core::outlet::{Attempt, Delivered, GivenUp, Outlet, OutletConfig, Request};
-use logplex_core::{Batch, Chain, Frames, Gap, LossReason, Notice, Part, Policy, RingLimits, Taken, Teller};
+use chrono::{DateTime, SecondsFormat, Utc};
+use logplex_core::outlet::{Attempt, OutletConfig};
+use logplex_core::{
+    Batch, Chain, LossReason, Message, Notice, Part, Policy, RingLimits, Teller, certificate_message,
+};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::destination::Destination;
 use crate::mailbox::{Found, Mailbox, lock};
+use crate::sender::{Load, Sender};
 use crate::tasks::Tasks;
 
 mod health;
@@ -53,6 +54,29 @@ pub(crate) struct DrainContext {
     pub(crate) probe_after: Duration,
 }
 
+impl DrainContext {
+    /// How to reach a destination: whom to trust, above all.
+    fn outlet(&self, destination: &Destination) -> OutletConfig {
+        match &destination.ca {
+            _ if destination.insecure => self.insecure_outlet.clone(),
+            None => self.outlet.clone(),
+            // A bundle that is no longer configured: nobody is trusted, and the status says so.
+            Some(name) => self
+                .ca_outlets
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| OutletConfig { tls: None, ..self.outlet.clone() }),
+        }
+    }
+}
+
+/// What is wrong with a destination's certificate, until the channel is told.
+#[derive(Debug, Default)]
+struct CertificateTrouble {
+    untold: Option<String>,
+    told_at: Option<Instant>,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Drain {
@@ -70,21 +94,13 @@ pub(crate) struct Drain {
     /// Set when the worker has ended for good.
     ended: AtomicBool,
     copied_at: Mutex<Option<Instant>>,
+    certificate: Mutex<CertificateTrouble>,
     stop: watch::Sender<Option<Instant>>,
     context: Arc<DrainContext>,
 }
 
-/// One request's content until it is settled.
-struct Load {
-    taken: Taken<Batch>,
-    gap: Option<Gap>,
-    /// Held so that other drains find what was rendered for this one.
-    _rendered: Vec<Arc<Frames>>,
-}
-
-#[expect(clippy::large_enum_variant, reason = "lives on the stack for one turn of a loop")]
 enum Next {
-    Send(Request, Load),
+    Send(Load),
     /// Nothing to do before this instant, if ever.
     Wait(Option<Instant>),
 }
@@ -108,6 +124,7 @@ impl Drain {
             removed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             copied_at: Mutex::new(None),
+            certificate: Mutex::default(),
             stop: watch::Sender::new(None),
             context,
         })
@@ -181,14 +198,29 @@ impl Drain {
         ledger.held() == 0 && told(Teller::Reader) && told(Teller::Channel) && lock(&self.health).is_told()
     }
 
-    /// Lines for the channel of how this drain fares.
-    pub(crate) fn take_lines(&self) -> VecDeque<String> {
-        lock(&self.health).take_lines()
+    /// What the channel is to be told of this drain now, as messages: how it fares, what it missed, and what is
+    /// wrong with its destination's certificate.
+    pub(crate) fn words_for_channel(&self, at_once: bool, now: DateTime<Utc>) -> Vec<Vec<u8>> {
+        let lines = lock(&self.health).take_lines();
+        let mut words: Vec<Vec<u8>> = lines.iter().map(|line| channel_message(line, now)).collect();
+        words.extend(self.notice_for_channel(at_once).map(|notice| notice.message("heroku", now)));
+        words.extend(self.certificate_for_channel(now));
+        words
+    }
+
+    fn certificate_for_channel(&self, now: DateTime<Utc>) -> Option<Vec<u8>> {
+        let mut certificate = lock(&self.certificate);
+        if certificate.told_at.is_some_and(|at| at.elapsed() < COPY_INTERVAL) {
+            return None;
+        }
+        let error = certificate.untold.take()?;
+        certificate.told_at = Some(Instant::now());
+        Some(certificate_message(&error, &self.destination().endpoint.to_string(), now))
     }
 
     /// The copy for the channel of what this drain missed, if one is due. A drain that is paused or in
     /// quarantine drops for as long as that lasts, so the copy is made when it ends.
-    pub(crate) fn notice_for_channel(&self, at_once: bool) -> Option<Notice> {
+    fn notice_for_channel(&self, at_once: bool) -> Option<Notice> {
         let resting = matches!(self.state(), State::Paused | State::Quarantined);
         let mut copied_at = lock(&self.copied_at);
         let due = !resting && copied_at.is_none_or(|at| at.elapsed() >= COPY_INTERVAL);
@@ -197,44 +229,42 @@ impl Drain {
         Some(Notice::l10(&gap)?.with_fact("drain", &self.token))
     }
 
-    fn outlet(&self) -> Outlet {
+    fn sender(&self) -> Sender {
         let destination = self.destination();
-        let context = &self.context;
-        let config = match &destination.ca {
-            _ if destination.insecure => context.insecure_outlet.clone(),
-            None => context.outlet.clone(),
-            // A bundle that is no longer configured: nobody is trusted, and the status says so.
-            Some(name) => context
-                .ca_outlets
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| OutletConfig { tls: None, ..context.outlet.clone() }),
-        };
-        Outlet::new(destination.endpoint.clone(), config)
+        let config = self.context.outlet(&destination);
+        Sender::new(&self.token, destination, config)
+    }
+
+    /// Sends to where the drain sends now.
+    fn redirect_sender(&self, sender: &mut Sender) {
+        let destination = self.destination();
+        let config = self.context.outlet(&destination);
+        sender.redirect(destination, config, self);
     }
 
     async fn work(self: Arc<Drain>) {
         let mut stop = self.stop.subscribe();
-        let mut outlet = self.outlet();
+        let mut sender = self.sender();
         let mut told_at: Option<Instant> = None;
         let mut failing = false;
         loop {
+            sender.settle(&self);
             let deadline = *stop.borrow_and_update();
-            match self.next(told_at, deadline.is_some()) {
-                Next::Send(request, load) => {
+            match self.next(told_at, deadline.is_some(), &sender) {
+                Next::Send(load) => {
                     if load.gap.is_some() {
                         told_at = Some(Instant::now());
                     }
-                    let outcome = loop {
+                    sender.push(load);
+                    loop {
                         let observe = |attempt: Attempt<'_>| self.note_attempt(&attempt, &mut failing);
                         tokio::select! {
                             biased;
-                            outcome = outlet.deliver(&request, &mut stop, observe) => break outcome,
+                            () = sender.send(&self, &mut stop, observe) => break,
                             () = self.redirected.notified() => {}
                         }
-                        outlet = self.outlet();
-                    };
-                    self.settle(load, outcome);
+                        self.redirect_sender(&mut sender);
+                    }
                 }
                 Next::Wait(_) if deadline.is_some() => break,
                 Next::Wait(until) => {
@@ -242,9 +272,9 @@ impl Drain {
                     tokio::select! {
                         biased;
                         () = self.mailbox.readable() => {}
-                        () = self.redirected.notified() => outlet = self.outlet(),
+                        () = self.redirected.notified() => self.redirect_sender(&mut sender),
                         _stop = stop.changed() => {}
-                        never = outlet.tend() => match never {},
+                        () = sender.tend() => {}
                         () = tokio::time::sleep_until(wake), if until.is_some() => {}
                         () = tokio::time::sleep_until(wake), if until.is_none() => {
                             // Nothing came for long: give the connection and this task back. Who pushes from
@@ -262,6 +292,7 @@ impl Drain {
                 break;
             }
         }
+        sender.finish(&self, &mut stop).await;
         self.mailbox.lose_all(self.reason_to_stop(), Utc::now());
         if self.removed.load(Ordering::SeqCst) {
             let lost = self.mailbox.ledger().gap(Teller::Reader).total();
@@ -276,7 +307,7 @@ impl Drain {
 
     /// What to do now. A notice goes ahead of the first surviving message; within a second of the last one,
     /// gaps are merged, and told alone if nothing else waits then. A stop tells at once.
-    fn next(&self, told_at: Option<Instant>, stopping: bool) -> Next {
+    fn next(&self, told_at: Option<Instant>, stopping: bool, sender: &Sender) -> Next {
         let probe_at = lock(&self.health).probe_at();
         let (taken, gap) = match probe_at {
             Some(at) if stopping || Instant::now() < at => return Next::Wait(Some(at)),
@@ -289,7 +320,7 @@ impl Drain {
                 let ordered = self.tell_first.load(Ordering::SeqCst);
                 let due = stopping || ordered || due_at.is_none_or(|at| Instant::now() >= at);
                 let batch = self.destination().batch.map_or(usize::MAX, NonZeroUsize::get);
-                match self.mailbox.take(&Policy { messages: batch, ..Policy::default() }, due) {
+                match self.mailbox.take(&Policy { messages: batch, bytes: sender.size() }, due) {
                     Found::Work(taken, gap) => {
                         if ordered {
                             self.tell_first.store(false, Ordering::SeqCst);
@@ -300,49 +331,39 @@ impl Drain {
                 }
             }
         };
-        let oldest = taken.parts().first().map(|part| part.chunk().received());
+        Next::Send(Load { parts: taken.parts().to_vec(), gap })
+    }
+
+    /// A request is about to be sent.
+    pub(crate) fn begins(&self, load: &Load) {
+        let oldest = load.parts.first().map(|part| part.chunk().received());
         lock(&self.health).begin(oldest);
-        let (request, rendered) = self.request(&taken, gap.as_ref());
-        Next::Send(request, Load { taken, gap, _rendered: rendered })
     }
 
-    fn request(&self, taken: &Taken<Batch>, gap: Option<&Gap>) -> (Request, Vec<Arc<Frames>>) {
-        let mut body = Vec::with_capacity(taken.parts().len() + 1);
-        let mut headers = HeaderMap::new();
-        if let Some(notice) = gap.and_then(Notice::l10) {
-            body.push(Frames::from_messages([notice.drain_message(Utc::now())]).wire(0..1));
-        }
-        let (dropped, lost) =
-            gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
-        headers.insert("logplex-drop-count", HeaderValue::from(dropped));
-        headers.insert("logplex-lost-count", HeaderValue::from(lost));
-        if let Ok(token) = HeaderValue::from_str(&self.token) {
-            headers.insert("logplex-drain-token", token);
-        }
-        let rendered: Vec<Arc<Frames>> = taken.parts().iter().map(|part| part.chunk().drain_form()).collect();
-        let wire = |(part, frames): (&Part<Batch>, &Arc<Frames>)| -> Bytes { frames.wire(part.range()) };
-        body.extend(taken.parts().iter().zip(&rendered).map(wire));
-        let messages = (taken.messages() + usize::from(gap.is_some())) as u32;
-        (Request { headers, ..Request::new(body, messages) }, rendered)
+    /// The request that was begun was delivered or given up.
+    pub(crate) fn ends(&self, delivered: bool) {
+        lock(&self.health).settled(delivered);
     }
 
-    fn settle(&self, load: Load, outcome: Result<Delivered, GivenUp>) {
-        match &outcome {
-            Ok(_) => self.mailbox.deliver(&load.taken),
-            Err(given_up) => {
-                let reason = match given_up.reason {
-                    LossReason::Stopped => self.reason_to_stop(),
-                    reason => reason,
-                };
-                self.mailbox.lose(&load.taken, load.gap, reason, Utc::now());
+    /// What became of messages, with the notice ahead of them.
+    pub(crate) fn settle(&self, load: Load, outcome: Result<(), LossReason>) {
+        match outcome {
+            Ok(()) => self.mailbox.deliver(&load.parts),
+            Err(reason) => {
+                let reason = if reason == LossReason::Stopped { self.reason_to_stop() } else { reason };
+                self.mailbox.lose(&load.parts, load.gap, reason, Utc::now());
             }
         }
-        lock(&self.health).settled(outcome.is_ok());
     }
 
     /// Notes an attempt. Says when a drain begins to fail and when it works again, not each attempt.
     fn note_attempt(&self, attempt: &Attempt<'_>, failing: &mut bool) {
         lock(&self.health).attempted(attempt.outcome, attempt.retry_in, Utc::now());
+        if let Err(error) = attempt.outcome
+            && let Some(certificate) = error.certificate()
+        {
+            lock(&self.certificate).untold = Some(certificate.to_string());
+        }
         let delivered = matches!(attempt.outcome, Ok(status) if status.is_success());
         match (delivered, std::mem::replace(failing, !delivered)) {
             (true, true) => info!(drain = self.token, "drain delivers again"),
@@ -357,4 +378,22 @@ impl Drain {
             _ => {}
         }
     }
+}
+
+/// A line of our own on a channel, as its copies of notices have it.
+fn channel_message(text: &str, now: DateTime<Utc>) -> Vec<u8> {
+    let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
+    let message = Message {
+        pri: 172,
+        time: &time,
+        host: "host",
+        app: "heroku",
+        procid: "logplex",
+        msgid: "-",
+        structured_data: None,
+        text: text.as_bytes(),
+    };
+    let mut out = Vec::with_capacity(text.len() + 64);
+    message.write(&mut out);
+    out
 }

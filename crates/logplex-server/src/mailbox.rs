@@ -143,15 +143,15 @@ impl Mailbox {
         state.paused || !waits && state.ring.ledger().gap(Teller::Reader).is_empty()
     }
 
-    /// What was taken has arrived.
-    pub(crate) fn deliver(&self, taken: &Taken<Batch>) {
-        lock(&self.state).ring.deliver(taken.parts());
+    /// Of what was taken, these have arrived.
+    pub(crate) fn deliver(&self, parts: &[Part<Batch>]) {
+        lock(&self.state).ring.deliver(parts);
     }
 
-    /// What was taken is given up, and the gap that it was to tell is untold again.
+    /// Of what was taken, these are given up, and the gap that was to be told ahead of them is untold again.
     pub(crate) fn lose(
         &self,
-        taken: &Taken<Batch>,
+        parts: &[Part<Batch>],
         gap: Option<Gap>,
         reason: LossReason,
         now: DateTime<Utc>,
@@ -160,7 +160,7 @@ impl Mailbox {
         if let Some(gap) = gap {
             state.ring.ledger_mut().restore_gap(Teller::Reader, gap);
         }
-        state.ring.lose(taken.parts(), reason, now);
+        state.ring.lose(parts, reason, now);
     }
 
     /// Gives up all that waits.

@@ -33,6 +33,7 @@ mod mailbox;
 mod metrics;
 mod rate;
 mod repeats;
+mod sender;
 mod serve;
 mod settings;
 mod store;

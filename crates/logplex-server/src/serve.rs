@@ -14,7 +14,7 @@ use chrono::Utc;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use logplex_core::Chain;
-use logplex_core::outlet::{AddressGuard, OutletConfig, RetryPolicy, Trust, tls_config};
+use logplex_core::outlet::{AddressGuard, OutletConfig, Proxies, RetryPolicy, Trust, tls_config};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -184,6 +184,7 @@ fn drain_context(config: &Config, tasks: Tasks) -> anyhow::Result<Arc<DrainConte
     let mut outlet = OutletConfig::new(user_agent, trusted.ok());
     outlet.addresses = if config.allow_private_drains { AddressGuard::Any } else { AddressGuard::PublicOnly };
     outlet.retry = RetryPolicy { max_attempts: None, max_age: RETRY_AGE, ..RetryPolicy::default() };
+    outlet.proxies = Arc::new(Proxies::from_variables(|name| std::env::var(name).ok())?);
     let insecure_outlet = OutletConfig { tls: Some(tls_config(Trust::Insecure)?), ..outlet.clone() };
     let mut ca_outlets = HashMap::new();
     for (name, file) in &config.drain_cas {

@@ -169,10 +169,10 @@ impl Session {
                     let texts = self.render(gap.as_ref(), taken.parts());
                     if self.write(texts, stopped).await.is_break() {
                         // Some of it may have arrived; nobody is left to be told.
-                        tail.mailbox.lose(&taken, gap, LossReason::Closed, Utc::now());
+                        tail.mailbox.lose(taken.parts(), gap, LossReason::Closed, Utc::now());
                         return ControlFlow::Break(());
                     }
-                    tail.mailbox.deliver(&taken);
+                    tail.mailbox.deliver(taken.parts());
                     continue;
                 }
                 Found::Nothing { untold } => untold,

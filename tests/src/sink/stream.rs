@@ -10,14 +10,14 @@ use rustls::{ServerConfig, ServerConnection};
 
 /// What a TLS sink shows its peers.
 #[derive(Clone)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// The certificate in PEM: for 127.0.0.1, signed by itself.
-    pub(super) pem: String,
+    pub(crate) pem: String,
     config: Arc<ServerConfig>,
 }
 
 impl Identity {
-    pub(super) fn new() -> Identity {
+    pub(crate) fn new() -> Identity {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -37,13 +37,13 @@ impl fmt::Debug for Identity {
     }
 }
 
-pub(super) struct Stream {
-    pub(super) tcp: Arc<TcpStream>,
+pub(crate) struct Stream {
+    pub(crate) tcp: Arc<TcpStream>,
     tls: Option<Mutex<ServerConnection>>,
 }
 
 impl Stream {
-    pub(super) fn new(tcp: Arc<TcpStream>, identity: Option<&Identity>) -> Stream {
+    pub(crate) fn new(tcp: Arc<TcpStream>, identity: Option<&Identity>) -> Stream {
         let tls = identity.map(|identity| {
             let connection = ServerConnection::new(Arc::clone(&identity.config));
             Mutex::new(connection.expect("the configuration was checked when it was made"))

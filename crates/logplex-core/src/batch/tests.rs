@@ -57,7 +57,52 @@ fn the_drain_form_is_shared_while_somebody_holds_it() {
     let first = batch.drain_form();
     assert!(Arc::ptr_eq(&first, &batch.drain_form()));
     drop(first);
-    assert!(batch.drain_form.lock().unwrap().upgrade().is_none());
+    assert!(batch.rendered.lock().unwrap().iter().all(|form| form.upgrade().is_none()));
+    let (drain, strict) = (batch.drain_form(), batch.strict_form());
+    assert_ne!(wire(&drain), wire(&strict));
+    assert!(Arc::ptr_eq(&strict, &batch.strict_form()));
+}
+
+#[test]
+fn the_strict_form_keeps_all_but_the_source() {
+    let batch = batch(&[
+        "<0>1 2012-07-22T00:06:26Z h token p ID [x y=\"z\"][w] text\n",
+        "<13>1 2012-07-22T00:06:26Z host a p - no structured data",
+        "<191>1 2012-07-22T00:06:26Z - a p - -",
+    ]);
+    let frames = batch.strict_form();
+    let parts: Vec<_> = (0..3).map(|at| frames.wire(at..at + 1)).collect();
+    assert_eq!(
+        parts,
+        [
+            "55 <0>1 2012-07-22T00:06:26Z h app p ID [x y=\"z\"][w] text\n",
+            "58 <13>1 2012-07-22T00:06:26Z host a p - - no structured data",
+            "38 <191>1 2012-07-22T00:06:26Z - a p - - ",
+        ]
+    );
+}
+
+#[test]
+fn the_syslog_form_has_the_drains_token_and_one_newline() {
+    let batch = batch(&[
+        "<174>1 2012-07-22T00:06:26+00:00 somehost erlang console ID [x] Hi from erlang",
+        "<0>1 2012-07-22T00:06:26Z h token p - - two\nlines\n",
+        "<40>1 2012-07-22T00:06:26Z h a p - -",
+    ]);
+    let form = |range| {
+        let mut out = Vec::new();
+        batch.write_syslog_form(range, "d.1", &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    let expected = [
+        "71 <174>1 2012-07-22T00:06:26+00:00 d.1 erlang console - - Hi from erlang\n",
+        "50 <0>1 2012-07-22T00:06:26Z d.1 app p - - two\nlines\n",
+        "40 <40>1 2012-07-22T00:06:26Z d.1 a p - - \n",
+    ];
+    for (index, expected) in expected.into_iter().enumerate() {
+        assert_eq!(form(index..index + 1), expected);
+    }
+    assert_eq!(form(0..3), expected.concat());
 }
 
 #[test]

@@ -147,3 +147,21 @@ fn what_is_no_notice_is_not_read() {
         assert_eq!(Notice::parse(text), None, "{text:?}");
     }
 }
+
+#[test]
+fn a_syslog_drain_is_told_in_its_form() {
+    let notice = Notice::l10(&gap(dropped(3, "2013-04-17T19:04:46Z"))).unwrap();
+    let message = notice.syslog_message("d.1", at("2013-04-17T19:04:47.5Z"));
+    let expected = "<172>1 2013-04-17T19:04:47+00:00 d.1 heroku logplex - - \
+                    Error L10 (output buffer overflow): 3 messages dropped since 2013-04-17T19:04:46+00:00.\n";
+    assert_eq!(String::from_utf8(message).unwrap(), expected);
+}
+
+#[test]
+fn a_certificate_error_cannot_break_its_line() {
+    let message =
+        certificate_message("not \"good\"\n<0>1 forged", "syslog+tls://h:6514", at("2013-04-17T19:04:47.5Z"));
+    let expected = "<172>1 2013-04-17T19:04:47+00:00 host heroku logplex - - Error L14 (certificate validation): \
+                    error=\"not 'good' <0>1 forged\" uri=\"syslog+tls://h:6514\"";
+    assert_eq!(String::from_utf8(message).unwrap(), expected);
+}

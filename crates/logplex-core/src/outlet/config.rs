@@ -8,6 +8,7 @@ use http::header::HeaderValue;
 use rustls::ClientConfig;
 
 use super::guard::AddressGuard;
+use super::proxy::Proxies;
 use super::retry::RetryPolicy;
 
 /// The original's time to connect.
@@ -36,6 +37,8 @@ pub struct OutletConfig {
     pub tls: Option<Arc<ClientConfig>>,
     /// Which addresses may be connected to. Default [`AddressGuard::Any`].
     pub addresses: AddressGuard,
+    /// Proxies for http and https endpoints. Default none.
+    pub proxies: Arc<Proxies>,
     /// When to try again and when to give up.
     pub retry: RetryPolicy,
 }
@@ -50,6 +53,7 @@ impl OutletConfig {
             user_agent,
             tls,
             addresses: AddressGuard::default(),
+            proxies: Arc::default(),
             retry: RetryPolicy::default(),
         }
     }
@@ -64,6 +68,7 @@ impl fmt::Debug for OutletConfig {
             .field("user_agent", &self.user_agent)
             .field("tls", &self.tls.is_some())
             .field("addresses", &self.addresses)
+            .field("proxies", &self.proxies)
             .field("retry", &self.retry)
             .finish()
     }

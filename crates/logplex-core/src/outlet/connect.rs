@@ -1,17 +1,21 @@
 //! From an endpoint to an open connection: look-up, address check, TCP, TLS.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use super::endpoint::Endpoint;
 use super::error::ConnectError;
 use super::wire::Stream;
-use super::{AddressGuard, OutletConfig};
+use super::{AddressGuard, OutletConfig, proxy};
 
 /// The most addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 8;
@@ -22,35 +26,85 @@ pub(super) async fn connect(
     config: &OutletConfig,
     deadline: Instant,
 ) -> Result<Box<dyn Stream>, ConnectError> {
+    let stream = connect_as(endpoint, config, deadline, |tcp| tcp).await?;
+    Ok(match stream {
+        Secured::No(tcp) => Box::new(tcp) as Box<dyn Stream>,
+        Secured::Tls(tls) => tls,
+    })
+}
+
+/// A stream, under TLS if the endpoint wants it.
+pub(super) enum Secured<S> {
+    No(S),
+    Tls(Box<TlsStream<S>>),
+}
+
+/// As [`connect`]; `wrap` is put between TCP and TLS.
+pub(super) async fn connect_as<S: AsyncRead + AsyncWrite + Unpin>(
+    endpoint: &Endpoint,
+    config: &OutletConfig,
+    deadline: Instant,
+    wrap: impl FnOnce(TcpStream) -> S,
+) -> Result<Secured<S>, ConnectError> {
     let mut doing = "";
-    let stream = timeout_at(deadline, connect_in_steps(endpoint, config, deadline, &mut doing)).await;
+    let steps = async {
+        let tcp = connect_tcp(endpoint, config, deadline, &mut doing).await?;
+        secure(endpoint, config.tls.as_ref(), wrap(tcp), &mut doing).await
+    };
+    let stream = timeout_at(deadline, steps).await;
     stream.unwrap_or(Err(ConnectError::TimedOut { doing }))
 }
 
-async fn connect_in_steps(
+/// Looks the endpoint up and connects to an address of it that the guard lets through, or to its proxy.
+async fn connect_tcp(
     endpoint: &Endpoint,
     config: &OutletConfig,
     deadline: Instant,
     doing: &mut &'static str,
-) -> Result<Box<dyn Stream>, ConnectError> {
+) -> Result<TcpStream, ConnectError> {
+    let proxy = config.proxies.of(endpoint);
     *doing = "looking up the host name";
-    let addresses = addresses(endpoint, config.addresses).await?;
-
+    let addresses = match (proxy, endpoint.address()) {
+        (None, _) => addresses(endpoint, Some(config.addresses)).await?,
+        (Some(proxy), address) => {
+            // The proxy looks names up; what is written as a number can be judged here.
+            address.map_or(Ok(()), |address| config.addresses.check(address))?;
+            self::addresses(proxy, None).await?
+        }
+    };
     *doing = "connecting";
-    let tcp = connect_to_one_of(&addresses, deadline).await?;
-    // A request is written whole; waiting for more of it would only delay a small one. A socket that takes
+    let mut tcp = connect_to_one_of(&addresses, deadline).await?;
+    // What is sent is written whole; waiting for more of it would only delay a small one. A socket that takes
     // no options is broken, which the first write will say better.
     tcp.set_nodelay(true).ok();
-
-    let Some(name) = &endpoint.server_name else { return Ok(Box::new(tcp)) };
-    *doing = "in the TLS handshake";
-    let tls = config.tls.clone().ok_or(ConnectError::NoTls)?;
-    let tls = TlsConnector::from(tls).connect(name.clone(), tcp).await.map_err(ConnectError::Tls)?;
-    Ok(Box::new(tls))
+    if let Some(proxy) = proxy
+        && endpoint.is_tls()
+    {
+        *doing = "waiting for the proxy";
+        proxy::tunnel(&mut tcp, proxy, endpoint).await?;
+    }
+    Ok(tcp)
 }
 
-/// The endpoint's addresses that the guard lets through; at least one.
-async fn addresses(endpoint: &Endpoint, guard: AddressGuard) -> Result<Vec<SocketAddr>, ConnectError> {
+/// Shakes hands if the endpoint wants TLS.
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    endpoint: &Endpoint,
+    tls: Option<&Arc<ClientConfig>>,
+    stream: S,
+    doing: &mut &'static str,
+) -> Result<Secured<S>, ConnectError> {
+    let Some(name) = &endpoint.server_name else { return Ok(Secured::No(stream)) };
+    *doing = "in the TLS handshake";
+    let tls = TlsConnector::from(Arc::clone(tls.ok_or(ConnectError::NoTls)?));
+    let tls = tls.connect(name.clone(), stream).await.map_err(ConnectError::Tls)?;
+    Ok(Secured::Tls(Box::new(tls)))
+}
+
+/// The endpoint's addresses that the guard, if there is one, lets through; at least one.
+async fn addresses(
+    endpoint: &Endpoint,
+    guard: Option<AddressGuard>,
+) -> Result<Vec<SocketAddr>, ConnectError> {
     let found = match (endpoint.address(), &endpoint.host) {
         (None, Host::Domain(name)) => {
             let found = lookup_host((name.as_str(), endpoint.port)).await.map_err(ConnectError::Lookup)?;
@@ -60,7 +114,7 @@ async fn addresses(endpoint: &Endpoint, guard: AddressGuard) -> Result<Vec<Socke
     };
     let mut refused = None;
     let mut allowed = found;
-    allowed.retain(|address| match guard.check(address.ip()) {
+    allowed.retain(|address| match guard.map_or(Ok(()), |guard| guard.check(address.ip())) {
         Ok(()) => true,
         Err(forbidden) => {
             refused = Some(forbidden);

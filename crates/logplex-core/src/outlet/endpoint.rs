@@ -14,12 +14,24 @@ use http::uri::{PathAndQuery, Uri};
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
-/// An `http` or `https` URL that requests can be posted to.
+/// How an endpoint is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP/1.1: requests that are answered. For [`Outlet`](super::Outlet).
+    Http,
+    /// Octet-counted frames over TCP (RFC 6587, 3.4.1) or TLS (RFC 5425). For
+    /// [`SyslogOutlet`](super::SyslogOutlet).
+    Syslog,
+}
+
+/// An `http`, `https`, `syslog` or `syslog+tls` URL, to which messages can be sent.
 #[derive(Clone)]
 pub struct Endpoint {
+    pub(super) protocol: Protocol,
     pub(super) host: Host<String>,
     pub(super) port: u16,
-    /// The name that the certificate must have; `None` for plain `http`.
+    /// The name that the certificate must have; `None` without TLS.
     pub(super) server_name: Option<ServerName<'static>>,
     /// The request target in origin form: path and query.
     pub(super) target: Uri,
@@ -27,7 +39,7 @@ pub struct Endpoint {
     pub(super) authorization: Option<HeaderValue>,
 }
 
-/// Why a URL cannot be posted to. Says how to mend it and repeats nothing of it.
+/// Why nothing can be sent to a URL. Says how to mend it and repeats nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
@@ -35,8 +47,13 @@ pub enum EndpointError {
     #[error("not a URL; write it as https://user:password@host:port/path")]
     Malformed(#[source] url::ParseError),
     /// Its scheme is another.
-    #[error("not an http or https URL; begin it with https:// or http://")]
+    #[error(
+        "not a URL that logs can be sent to; begin it with https://, http://, syslog+tls:// or syslog://"
+    )]
     Scheme,
+    /// Its scheme is syslog's where requests need answers.
+    #[error("not an http or https URL; begin it with https:// or http://")]
+    NotHttp,
     /// Its host cannot be the name of a certificate.
     #[error("the host is not a name that a certificate can have; use a DNS name or an IP address")]
     Host,
@@ -52,11 +69,12 @@ impl Endpoint {
     /// Checks a URL.
     ///
     /// Userinfo is percent-decoded into an `Authorization: Basic` header. An empty path becomes `/`, the
-    /// query stays as it was written, the fragment is never sent.
+    /// query stays as it was written, the fragment is never sent. Of a syslog URL only host and port count; the
+    /// port is 601 unless it is given, under TLS 6514.
     ///
     /// # Errors
     ///
-    /// When nothing could be posted to it. The error repeats nothing of the URL, which may hold secrets.
+    /// When nothing could be sent to it. The error repeats nothing of the URL, which may hold secrets.
     ///
     /// # Examples
     ///
@@ -69,16 +87,20 @@ impl Endpoint {
     /// ```
     pub fn parse(text: &str) -> Result<Endpoint, EndpointError> {
         let url = Url::parse(text).map_err(EndpointError::Malformed)?;
-        let tls = match url.scheme() {
-            "http" => false,
-            "https" => true,
+        let (protocol, tls, port) = match url.scheme() {
+            "http" => (Protocol::Http, false, 80),
+            "https" => (Protocol::Http, true, 443),
+            "syslog" => (Protocol::Syslog, false, 601),
+            "syslog+tls" => (Protocol::Syslog, true, 6514),
             _ => return Err(EndpointError::Scheme),
         };
-        let host = url.host().ok_or(EndpointError::Host)?.to_owned();
-        let port = match url.port_or_known_default() {
-            Some(port) if port != 0 => port,
-            _ => return Err(EndpointError::Port),
-        };
+        // Of a scheme that it does not know, `Url` leaves the host as it was written.
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(EndpointError::Host)?;
+        let host = Host::parse(host).map_err(|_| EndpointError::Host)?;
+        let port = url.port().unwrap_or(port);
+        if port == 0 {
+            return Err(EndpointError::Port);
+        }
         let server_name = if tls { Some(server_name(&host)?) } else { None };
 
         // The port only where the URL has one other than the scheme's own, as every client sends it.
@@ -87,8 +109,11 @@ impl Endpoint {
             None => host.to_string(),
         };
         let host_header = HeaderValue::try_from(authority).map_err(|_| EndpointError::Host)?;
-        let target = target(&url, text)?;
-        Ok(Endpoint { host, port, server_name, target, host_header, authorization: basic(&url) })
+        let target = match protocol {
+            Protocol::Http => target(&url, text)?,
+            Protocol::Syslog => Uri::default(),
+        };
+        Ok(Endpoint { protocol, host, port, server_name, target, host_header, authorization: basic(&url) })
     }
 
     /// Sends this `Authorization` instead of what the URL's userinfo says.
@@ -105,9 +130,23 @@ impl Endpoint {
         self.authorization.is_some()
     }
 
-    /// Whether requests travel over TLS.
+    /// How it is spoken to.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Whether messages travel under TLS.
     pub fn is_tls(&self) -> bool {
         self.server_name.is_some()
+    }
+
+    /// The request target as a proxy needs it: the URL without its credentials.
+    pub(super) fn absolute_target(&self) -> Uri {
+        let authority = format!("{}:{}", self.host, self.port);
+        let path = self.target.path_and_query().map_or("/", PathAndQuery::as_str);
+        let absolute = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
+        // A host and a path that were checked make a URI; should they not, the proxy will say what it lacks.
+        absolute.unwrap_or_else(|_| self.target.clone())
     }
 
     /// The address, where the host is one and not a name.
@@ -130,7 +169,12 @@ impl FromStr for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_tls() { "https" } else { "http" };
+        let scheme = match (self.protocol, self.is_tls()) {
+            (Protocol::Http, false) => "http",
+            (Protocol::Http, true) => "https",
+            (Protocol::Syslog, false) => "syslog",
+            (Protocol::Syslog, true) => "syslog+tls",
+        };
         write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }
@@ -188,7 +232,7 @@ mod tests {
     #[test]
     fn a_url_becomes_host_target_and_credentials() {
         type Row = (&'static str, &'static str, &'static str, &'static str, Option<&'static [u8]>);
-        let table: [Row; 11] = [
+        let table: [Row; 15] = [
             ("http://h", "http://h:80", "h", "/", None),
             ("https://h", "https://h:443", "h", "/", None),
             ("https://h:443/logs", "https://h:443", "h", "/logs", None),
@@ -200,6 +244,10 @@ mod tests {
             ("http://u:p@h/", "http://h:80", "h", "/", Some(b"u:p")),
             ("http://u%40x:p%3A%2F%FF%25@h/", "http://h:80", "h", "/", Some(b"u@x:p:/\xff%")),
             ("http://only@h/", "http://h:80", "h", "/", Some(b"only:")),
+            ("syslog://h", "syslog://h:601", "h", "/", None),
+            ("syslog+tls://h/x?y#insecure", "syslog+tls://h:6514", "h", "/", None),
+            ("syslog://127.0.0.1:514", "syslog://127.0.0.1:514", "127.0.0.1:514", "/", None),
+            ("syslog+tls://[::1]", "syslog+tls://[::1]:6514", "[::1]", "/", None),
         ];
         for (text, shown, host, target, userinfo) in table {
             let endpoint = Endpoint::parse(text).unwrap();
@@ -213,19 +261,37 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_posted_to_is_refused_without_repeating_it() {
+    fn what_cannot_be_sent_to_is_refused_without_repeating_it() {
+        const OTHER: &str =
+            "not a URL that logs can be sent to; begin it with https://, http://, syslog+tls:// or syslog://";
         let table = [
             ("secret", "not a URL; write it as https://user:password@host:port/path"),
             ("http://u:secret@", "not a URL; write it as https://user:password@host:port/path"),
             ("http://u:secret@h:99999/", "not a URL; write it as https://user:password@host:port/path"),
-            ("syslog://u:secret@h/", "not an http or https URL; begin it with https:// or http://"),
-            ("secret:x", "not an http or https URL; begin it with https:// or http://"),
+            ("ftp://u:secret@h/", OTHER),
+            ("syslog+tcp://u:secret@h/", OTHER),
+            ("secret:x", OTHER),
+            (
+                "syslog://",
+                "the host is not a name that a certificate can have; use a DNS name or an IP address",
+            ),
+            ("syslog://secret@h:0", "port 0 cannot be connected to; name the port or leave it out"),
             ("http://u:secret@h:0/", "port 0 cannot be connected to; name the port or leave it out"),
         ];
         for (text, expected) in table {
             let error = Endpoint::parse(text).unwrap_err();
             assert_eq!(error.to_string(), expected, "{text}");
             assert!(!format!("{error:?}").contains("secret"), "{text}");
+        }
+    }
+
+    /// What decides where a connection goes: an address is one under every scheme.
+    #[test]
+    fn a_syslog_host_that_is_an_address_is_one() {
+        for (text, address) in
+            [("syslog://127.1", "127.0.0.1"), ("syslog+tls://[::ffff:7f00:1]", "::ffff:127.0.0.1")]
+        {
+            assert_eq!(Endpoint::parse(text).unwrap().address(), Some(address.parse().unwrap()), "{text}");
         }
     }
 

@@ -33,11 +33,17 @@ pub enum ConnectError {
         /// What it answered.
         source: io::Error,
     },
+    /// The proxy broke off, or answered something that is not HTTP.
+    #[error("the proxy gave no answer that can be understood")]
+    Proxy(#[source] io::Error),
+    /// The proxy opens no tunnel to the endpoint.
+    #[error("the proxy answered {0}")]
+    NoTunnel(StatusCode),
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// The endpoint is https and the outlet was given no TLS configuration.
-    #[error("no TLS configuration for an https endpoint")]
+    /// The endpoint wants TLS and the outlet was given no configuration of it.
+    #[error("no TLS configuration for an endpoint that wants one")]
     NoTls,
     /// It took too long.
     #[error("timed out {doing}")]
@@ -60,6 +66,15 @@ pub enum AttemptError {
     /// The connection broke, or what came is not HTTP. The request may have been taken.
     #[error("the connection broke before an answer came")]
     Broken(#[source] hyper::Error),
+    /// A syslog peer closed the connection before it took all. What it had not acknowledged it has not read.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The connection to a syslog peer broke. What it had not acknowledged may have been taken.
+    #[error("the connection broke")]
+    Reset(#[source] io::Error),
+    /// A syslog peer acknowledged nothing for this long.
+    #[error("the peer took nothing for {0:?}")]
+    Stalled(Duration),
     /// No answer within the request timeout. The request may have been taken.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),

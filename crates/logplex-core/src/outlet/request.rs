@@ -1,11 +1,14 @@
 //! One request: what is posted, the same at every attempt.
 
 use std::fmt;
+use std::io::Write;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
-    TRANSFER_ENCODING, USER_AGENT,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
+    HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
 };
 use uuid::Uuid;
 
@@ -15,7 +18,7 @@ const MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
 const FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
 
 /// Headers that are the outlet's to set.
-const OURS: [HeaderName; 9] = [
+const OURS: [HeaderName; 10] = [
     HOST,
     CONTENT_TYPE,
     CONTENT_LENGTH,
@@ -23,6 +26,7 @@ const OURS: [HeaderName; 9] = [
     FRAME_ID,
     USER_AGENT,
     AUTHORIZATION,
+    PROXY_AUTHORIZATION,
     TRANSFER_ENCODING,
     CONNECTION,
 ];
@@ -54,6 +58,16 @@ impl Request {
     /// The length of the body in bytes.
     pub fn body_len(&self) -> usize {
         self.body.iter().map(Bytes::len).sum()
+    }
+
+    /// Packs the body with gzip and says so in the head. Its bytes stay the same at every attempt.
+    pub fn compress(&mut self) {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        for piece in &self.body {
+            encoder.write_all(piece).expect("a vector takes all that is written");
+        }
+        self.body = vec![encoder.finish().expect("a vector takes all that is written").into()];
+        self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
 
     /// Everything that goes into the request's head.

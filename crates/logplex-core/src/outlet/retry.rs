@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, RETRY_AFTER};
 use http::status::StatusCode;
+use tokio::time::Instant;
 
 use super::error::AttemptError;
+use super::stop::{Stop, is_due};
 use crate::ledger::LossReason;
 
 /// When a request is tried again and when it is given up.
@@ -41,16 +43,33 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// Whether there may be an attempt after this many.
-    pub(super) fn allows_another(&self, attempts: u32) -> bool {
+    fn allows_another(&self, attempts: u32) -> bool {
         self.max_attempts.is_none_or(|most| attempts < most.get())
     }
 
     /// How long to wait after the `attempts`th attempt.
-    pub(super) fn pause(&self, attempts: u32, retry_after: Option<Duration>) -> Duration {
+    fn pause(&self, attempts: u32, retry_after: Option<Duration>) -> Duration {
         let longest = u64::try_from(self.longest_pause(attempts).as_nanos()).unwrap_or(u64::MAX);
         let pause = Duration::from_nanos(fastrand::u64(0..=longest));
         // The longer of both: a peer that keeps answering `Retry-After: 0` must not be hammered.
         pause.max(retry_after.unwrap_or_default().min(self.max_retry_after))
+    }
+
+    /// When the attempt after the `attempts`th starts; `None` if there is none, for want of attempts, of time
+    /// since the first one `started`, or because of `stop`.
+    pub(super) fn retry_at(
+        &self,
+        attempts: u32,
+        started: Instant,
+        retry_after: Option<Duration>,
+        stop: &Stop,
+    ) -> Option<Instant> {
+        if !self.allows_another(attempts) {
+            return None;
+        }
+        let at = Instant::now().checked_add(self.pause(attempts, retry_after))?;
+        let in_time = at.saturating_duration_since(started) <= self.max_age;
+        (in_time && !is_due(stop, at)).then_some(at)
     }
 
     fn longest_pause(&self, attempts: u32) -> Duration {
@@ -70,12 +89,21 @@ pub(super) enum Verdict {
 
 /// Judges an attempt; `so_far` is why the request would be given up without it.
 pub(super) fn judge(outcome: &Result<StatusCode, AttemptError>, so_far: LossReason) -> Verdict {
-    match outcome {
-        Ok(status) => judge_status(*status),
-        Err(AttemptError::Connect(_) | AttemptError::Unsent(_)) => Verdict::Again(LossReason::Unreachable),
-        Err(AttemptError::Broken(_) | AttemptError::TimedOut(_)) => Verdict::Again(LossReason::Unanswered),
+    outcome.as_ref().map_or_else(|error| judge_error(error, so_far), |status| judge_status(*status))
+}
+
+/// As [`judge`], of an attempt without an answer.
+pub(super) fn judge_error(error: &AttemptError, so_far: LossReason) -> Verdict {
+    match error {
+        AttemptError::Connect(_) | AttemptError::Unsent(_) | AttemptError::Closed => {
+            Verdict::Again(LossReason::Unreachable)
+        }
+        AttemptError::Broken(_)
+        | AttemptError::TimedOut(_)
+        | AttemptError::Reset(_)
+        | AttemptError::Stalled(_) => Verdict::Again(LossReason::Unanswered),
         // Cut off: the request fared as the attempts before it did.
-        Err(AttemptError::Stopped) => Verdict::Final(so_far),
+        AttemptError::Stopped => Verdict::Final(so_far),
     }
 }
 

@@ -3,7 +3,9 @@
 mod attempts;
 mod connections;
 mod peer;
+mod proxies;
 mod stopping;
+mod syslog;
 mod trust;
 
 use std::num::NonZeroU32;

@@ -16,8 +16,8 @@ use super::queue::{Overflow, Queue};
 use super::warn::Warnings;
 use super::worker::{Counts, Telling, Worker};
 use crate::outlet::{
-    Endpoint, EndpointError, Outlet, OutletConfig, RetryPolicy, TlsError, Trust, basic_authorization,
-    tls_config,
+    Endpoint, EndpointError, Outlet, OutletConfig, Protocol, Proxies, RetryPolicy, TlsError, Trust,
+    basic_authorization, tls_config,
 };
 use crate::{FrameLimit, Policy, RingLimits};
 
@@ -106,6 +106,8 @@ pub struct Builder {
     request_timeout: Option<Duration>,
     retry: RetryPolicy,
     insecure: bool,
+    ca: Option<Vec<u8>>,
+    proxies: Arc<Proxies>,
 }
 
 impl Builder {
@@ -128,6 +130,8 @@ impl Builder {
             request_timeout: None,
             retry: RetryPolicy::default(),
             insecure: false,
+            ca: None,
+            proxies: Arc::default(),
         }
     }
 
@@ -227,6 +231,16 @@ impl Builder {
         Builder { insecure, ..self }
     }
 
+    /// Trusts the certificates in this PEM text besides the platform's.
+    pub fn ca(self, pem: impl Into<Vec<u8>>) -> Builder {
+        Builder { ca: Some(pem.into()), ..self }
+    }
+
+    /// Goes through a proxy where these name one. Default: none.
+    pub fn proxies(self, proxies: Proxies) -> Builder {
+        Builder { proxies: Arc::new(proxies), ..self }
+    }
+
     /// Checks everything without starting anything.
     ///
     /// # Errors
@@ -288,7 +302,12 @@ impl Builder {
     }
 
     fn endpoint(&self) -> Result<Endpoint, StartError> {
-        let endpoint = Endpoint::parse(&self.url.0)?;
+        // Lines are shipped by requests that are answered, or what was lost could not be told.
+        let endpoint = match Endpoint::parse(&self.url.0) {
+            Ok(endpoint) if endpoint.protocol() == Protocol::Http => endpoint,
+            Ok(_) | Err(EndpointError::Scheme) => return Err(EndpointError::NotHttp.into()),
+            Err(error) => return Err(error.into()),
+        };
         Ok(match &self.bearer {
             Some(token) => {
                 let value = HeaderValue::try_from(format!("Bearer {}", token.0));
@@ -301,13 +320,18 @@ impl Builder {
 
     fn outlet(&self) -> Result<Outlet, StartError> {
         let endpoint = self.endpoint()?;
-        let trust = if self.insecure { Trust::Insecure } else { Trust::Platform };
+        let trust = match &self.ca {
+            _ if self.insecure => Trust::Insecure,
+            Some(pem) => Trust::PlatformAnd(pem),
+            None => Trust::Platform,
+        };
         let tls = if endpoint.is_tls() { Some(tls_config(trust)?) } else { None };
         let ours = HeaderValue::from_static(concat!("logplex-core/", env!("CARGO_PKG_VERSION")));
         let mut config = OutletConfig::new(self.user_agent.clone().unwrap_or(ours), tls);
         config.connect_timeout = self.connect_timeout.unwrap_or(config.connect_timeout);
         config.request_timeout = self.request_timeout.unwrap_or(config.request_timeout);
         config.retry = self.retry;
+        config.proxies = Arc::clone(&self.proxies);
         Ok(Outlet::new(endpoint, config))
     }
 }

@@ -1,12 +1,7 @@
 //! From what was taken to the request that carries it.
 
-use std::io::Write;
-
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::outlet::Request;
 use crate::{Frames, Gap, Notice, Part};
@@ -36,11 +31,11 @@ impl Form {
             body.push(frames.wire(0..notices.len()));
         }
         body.extend(parts.iter().map(|part| part.chunk().wire(part.range())));
-        if self.gzip {
-            body = vec![compress(&body)];
-        }
         let mut request = Request::new(body, messages);
         request.headers = self.headers(&request, gap);
+        if self.gzip {
+            request.compress();
+        }
         request
     }
 
@@ -62,17 +57,6 @@ impl Form {
         headers.insert(LOST_COUNT, HeaderValue::from(gap.lost.count));
         let id = request.frame_id.hyphenated().to_string();
         headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is visible ASCII"));
-        if self.gzip {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
         headers
     }
-}
-
-fn compress(body: &[Bytes]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    for piece in body {
-        encoder.write_all(piece).expect("a vector takes all that is written");
-    }
-    encoder.finish().expect("a vector takes all that is written").into()
 }

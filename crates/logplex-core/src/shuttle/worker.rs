@@ -22,7 +22,7 @@ use super::load::Form;
 use super::queue::{Load, Queue, WakeOn};
 use super::warn::Warnings;
 use crate::outlet::{GivenUp, Outlet};
-use crate::{Frames, Gap, LossReason, Part, Policy};
+use crate::{Frames, Gap, LossReason, Part, Policy, halve};
 
 /// Gaps this close to the last notice are merged.
 const TELLING_PAUSE: Duration = Duration::from_secs(1);
@@ -248,20 +248,4 @@ impl Worker {
         counts.bytes.fetch_add(request.body_len() as u64, Ordering::Relaxed);
         result.map(drop)
     }
-}
-
-/// Cuts lines in two after the first `count`.
-fn halve(parts: Vec<Part<Frames>>, count: usize) -> (Vec<Part<Frames>>, Vec<Part<Frames>>) {
-    let (mut first, mut second, mut left) = (Vec::new(), Vec::new(), count);
-    for mut part in parts {
-        let cut = left.min(part.messages());
-        left -= cut;
-        if cut > 0 {
-            first.push(part.split_to(cut));
-        }
-        if part.messages() > 0 {
-            second.push(part);
-        }
-    }
-    (first, second)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use logplex_core::outlet::Protocol;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -60,7 +61,7 @@ pub(crate) struct DrainStatus {
     /// The options of the URL's fragment, one each.
     pub(crate) options: Vec<String>,
     pub(crate) state: State,
-    /// The status of the last answer.
+    /// The status of the last answer; syslog has none.
     pub(crate) last_status: Option<u16>,
     /// Why the last attempt failed; null if it did not.
     pub(crate) last_error: Option<String>,
@@ -99,7 +100,7 @@ impl Drain {
             insecure: destination.insecure,
             options: destination.options.clone(),
             state: State::of(look.paused, &seen, held),
-            last_status: seen.last_status,
+            last_status: seen.last_status.filter(|_| destination.endpoint.protocol() == Protocol::Http),
             last_attempt_at: seen.last_attempt_at.map(written),
             last_delivered_at: seen.last_delivered_at.map(written),
             next_try_at: seen.next_try.and_then(|at| in_wall_time(at, now)).map(written),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use logplex_core::message::Form;
-use logplex_core::{Batch, FrameLimit, Frames, Gap, Message, Origin};
+use logplex_core::{Batch, FrameLimit, Frames, Gap, Origin};
 use tokio::time::Instant;
 use tracing::{error, info};
 use uuid::Uuid;
@@ -164,8 +164,7 @@ impl Hub {
 
     /// Tells a channel how a drain fares and what it missed, if that is due.
     fn tell_of(&self, channel: &Arc<Channel>, drain: &Drain, at_once: bool, now: DateTime<Utc>) {
-        let mut messages: Vec<Vec<u8>> = drain.take_lines().iter().map(|line| own_line(line, now)).collect();
-        messages.extend(drain.notice_for_channel(at_once).map(|notice| notice.message("heroku", now)));
+        let messages = drain.words_for_channel(at_once, now);
         if messages.is_empty() {
             return;
         }
@@ -203,22 +202,4 @@ impl Hub {
         }
         self.tell_of_leavers(now);
     }
-}
-
-/// A line of our own on a channel, as its copies of notices have it.
-fn own_line(text: &str, now: DateTime<Utc>) -> Vec<u8> {
-    let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
-    let message = Message {
-        pri: 172,
-        time: &time,
-        host: "host",
-        app: "heroku",
-        procid: "logplex",
-        msgid: "-",
-        structured_data: None,
-        text: text.as_bytes(),
-    };
-    let mut out = Vec::with_capacity(text.len() + 64);
-    message.write(&mut out);
-    out
 }

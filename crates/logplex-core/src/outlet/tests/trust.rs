@@ -13,17 +13,23 @@ use crate::Chain;
 
 /// A TLS peer on 127.0.0.1 with a certificate for these names, and that as PEM.
 async fn tls_peer(names: &[&str]) -> (Peer, String) {
+    let (mut server, pem) = tls_server(names);
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (Peer::start("127.0.0.1:0", [], Some(Arc::new(server))).await, pem)
+}
+
+/// What a TLS server with a certificate for these names needs, and that as PEM.
+pub(super) fn tls_server(names: &[&str]) -> (ServerConfig, String) {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let mut server = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let server = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    (Peer::start("127.0.0.1:0", [], Some(Arc::new(server))).await, cert.pem())
+    (server, cert.pem())
 }
 
 fn trusting(trust: Trust<'_>) -> OutletConfig {

@@ -1,0 +1,205 @@
+//! The syslog outlet against peers that read, close, reset and stand still.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::trust::tls_server;
+use super::*;
+use crate::ledger::LossReason::{Stopped, Unanswered, Unreachable};
+
+const FRAMES: &[u8] = b"5 <1>1 5 <2>1 5 <3>1 ";
+
+fn request() -> Request {
+    Request::new(vec![Bytes::from_static(&FRAMES[..10]), Bytes::from_static(&FRAMES[10..])], 3)
+}
+
+async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("syslog://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+fn outlet(url: &str, config: OutletConfig) -> SyslogOutlet {
+    SyslogOutlet::new(Endpoint::parse(url).unwrap(), config)
+}
+
+async fn deliver(outlet: &mut SyslogOutlet) -> Result<Delivered, GivenUp> {
+    let (_never, mut stop) = watch::channel(None);
+    let delivered = timeout(PATIENCE, async { outlet.deliver(&request(), &mut stop, |_| {}).await });
+    delivered.await.expect("deliver ends")
+}
+
+/// What became of messages, waiting until all of them are settled.
+async fn settled(outlet: &mut SyslogOutlet, messages: u32) -> Vec<Settled> {
+    let all = async {
+        let mut found: Vec<Settled> = Vec::new();
+        while found.iter().map(|settled| settled.messages).sum::<u32>() < messages {
+            match outlet.settled() {
+                Some(settled) => found.push(settled),
+                None => outlet.tend().await,
+            }
+        }
+        found
+    };
+    let found = timeout(PATIENCE, all).await.expect("all is settled");
+    assert_eq!(outlet.settled(), None, "nothing is settled twice");
+    found
+}
+
+async fn read_frames(peer: &mut TcpStream) -> Vec<u8> {
+    let mut read = vec![0; FRAMES.len()];
+    peer.read_exact(&mut read).await.unwrap();
+    read
+}
+
+fn all_of(messages: u32, outcome: Result<(), LossReason>) -> Vec<Settled> {
+    vec![Settled { messages, outcome }]
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_delivered_once_its_connection_has_stood() {
+    let (listener, url) = listener().await;
+    let mut outlet = outlet(&url, config());
+    outlet.doubt_time = PATIENCE;
+    for _ in 0..2 {
+        assert_eq!(deliver(&mut outlet).await.unwrap().attempts, 1);
+    }
+    // Nobody has even accepted yet: the kernel acknowledges.
+    assert_eq!(outlet.settled(), None);
+    outlet.doubt_time = Duration::from_millis(20);
+    assert_eq!(settled(&mut outlet, 6).await, [Settled { messages: 3, outcome: Ok(()) }; 2]);
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert_eq!(read_frames(&mut peer).await, FRAMES);
+    assert_eq!(read_frames(&mut peer).await, FRAMES);
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_has_read_what_it_acknowledged() {
+    let (listener, url) = listener().await;
+    let mut outlet = outlet(&url, config());
+    deliver(&mut outlet).await.unwrap();
+    let (mut peer, _) = listener.accept().await.unwrap();
+    read_frames(&mut peer).await;
+    drop(peer);
+    // The next goes over a new connection, at once, and is the first attempt that fails or succeeds.
+    deliver(&mut outlet).await.unwrap();
+    assert_eq!(outlet.settled(), Some(Settled { messages: 3, outcome: Ok(()) }));
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert_eq!(read_frames(&mut peer).await, FRAMES);
+    assert_eq!(settled(&mut outlet, 3).await, all_of(3, Ok(())));
+}
+
+#[tokio::test]
+async fn what_a_reset_leaves_in_doubt_is_lost_and_not_sent_again() {
+    let (listener, url) = listener().await;
+    let mut outlet = outlet(&url, config());
+    outlet.doubt_time = PATIENCE;
+    deliver(&mut outlet).await.unwrap();
+    let (peer, _) = listener.accept().await.unwrap();
+    peer.readable().await.unwrap();
+    // Unread bytes make this a reset.
+    drop(peer);
+    assert_eq!(settled(&mut outlet, 3).await, all_of(3, Err(Unanswered)));
+    deliver(&mut outlet).await.unwrap();
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert_eq!(read_frames(&mut peer).await, FRAMES);
+    outlet.leave();
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).await.unwrap();
+    assert_eq!((rest.as_slice(), outlet.settled().map(|settled| settled.outcome)), (&b""[..], Some(Ok(()))));
+}
+
+#[tokio::test]
+async fn the_end_waits_for_the_peer_to_have_read_all() {
+    let (listener, url) = listener().await;
+    let mut outlet = outlet(&url, config());
+    outlet.doubt_time = PATIENCE;
+    deliver(&mut outlet).await.unwrap();
+    let peer = async {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        // Said by a syslog peer, and thrown away.
+        peer.write_all(b"hello").await.unwrap();
+        let mut read = Vec::new();
+        peer.read_to_end(&mut read).await.unwrap();
+        read
+    };
+    let (_never, mut stop) = watch::channel(None);
+    let began = Instant::now();
+    let (read, ()) = tokio::join!(peer, outlet.finish(&mut stop));
+    assert_eq!((read.as_slice(), outlet.settled()), (FRAMES, Some(all_of(3, Ok(()))[0])));
+    assert!(began.elapsed() < PATIENCE, "the peer's close ends the doubt");
+}
+
+#[tokio::test]
+async fn who_is_not_there_is_tried_again_and_given_up() {
+    let mut outlet = outlet(&format!("syslog://{NOBODY}"), config());
+    let given_up = deliver(&mut outlet).await.unwrap_err();
+    assert_eq!((given_up.reason, given_up.attempts), (Unreachable, 3));
+    assert_eq!(settled(&mut outlet, 3).await, all_of(3, Err(Unreachable)));
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_is_left_at_the_stop_instant() {
+    let (_listener, url) = listener().await;
+    let mut outlet = outlet(&url, config());
+    // More than the kernels on both sides hold.
+    let text = Bytes::from([b"65000 ".as_slice(), &[b'x'; 65_000]].concat());
+    let large = Request::new(vec![text; 300], 300);
+    let (stop_tx, mut stop) = watch::channel(None);
+    stop_tx.send(Some(Instant::now() + Duration::from_millis(200))).unwrap();
+    let delivered = timeout(PATIENCE, outlet.deliver(&large, &mut stop, |_| {}));
+    let given_up = delivered.await.expect("deliver ends").unwrap_err();
+    assert_eq!(given_up.reason, Unanswered, "some of the rest may have arrived");
+    outlet.finish(&mut stop).await;
+    let settled = settled(&mut outlet, 300).await;
+    let [taken, rest] = settled.as_slice() else { panic!("two parts, not {settled:?}") };
+    assert_eq!((taken.outcome, rest.outcome, taken.messages + rest.messages), (Ok(()), Err(Unanswered), 300));
+
+    // Past it nothing is begun.
+    let given_up = outlet.deliver(&large, &mut stop, |_| {}).await.unwrap_err();
+    assert_eq!((given_up.reason, given_up.attempts), (Stopped, 0));
+}
+
+#[tokio::test]
+async fn a_private_address_is_refused_where_strangers_choose() {
+    let (_listener, url) = listener().await;
+    let mut outlet = outlet(&url, OutletConfig { addresses: AddressGuard::PublicOnly, ..config() });
+    let given_up = deliver(&mut outlet).await.unwrap_err();
+    assert!(Chain(&given_up).to_string().ends_with("127.0.0.1 is loopback and may not be connected to"));
+}
+
+#[tokio::test]
+async fn tls_is_verified() {
+    let (server, pem) = tls_server(&["127.0.0.1"]);
+    let (listener, url) = listener().await;
+    let url = url.replace("syslog:", "syslog+tls:");
+    let trusting = |trust: Trust<'_>| OutletConfig { tls: Some(tls_config(trust).unwrap()), ..config() };
+    let (_, other) = tls_server(&["127.0.0.1"]);
+    let mut stranger = outlet(&url, trusting(Trust::PlatformAnd(other.as_bytes())));
+    let mut friend = outlet(&url, trusting(Trust::PlatformAnd(pem.as_bytes())));
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    let peer = async {
+        let mut read = Vec::new();
+        while read.is_empty() {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let Ok(mut tls) = acceptor.accept(tcp).await else { continue };
+            read = vec![0; FRAMES.len()];
+            // The stranger may say why only after the handshake, as TLS 1.3 has it.
+            if tls.read_exact(&mut read).await.is_err() {
+                read.clear();
+            }
+        }
+        read
+    };
+    let both = async {
+        let given_up = deliver(&mut stranger).await.unwrap_err();
+        assert!(given_up.certificate().is_some(), "{}", Chain(&given_up));
+        deliver(&mut friend).await.unwrap();
+        settled(&mut friend, 3).await
+    };
+    let (read, settled) = timeout(PATIENCE, async { tokio::join!(peer, both) }).await.expect("TLS works");
+    assert_eq!((read.as_slice(), settled), (FRAMES, all_of(3, Ok(()))));
+}

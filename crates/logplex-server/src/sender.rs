@@ -1,0 +1,247 @@
+//! How a drain's messages leave: as requests in its destination's form, through the outlet of its kind, until each
+//! message is settled.
+//!
+//! An http request is settled by its answer. One that the peer finds too large is cut in two, in order, the notice
+//! with the first half; a single message that is too large is lost. What went over syslog may be settled later than
+//! the next request is sent (see the outlet), and waits here: 100 ms and 1 MiB at most.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chrono::Utc;
+use http::{HeaderMap, HeaderValue};
+use logplex_core::outlet::{Attempt, Outlet, OutletConfig, Protocol, Request, Settled, Stop, SyslogOutlet};
+use logplex_core::{Batch, Frames, Gap, LossReason, Notice, Part, Policy, halve};
+
+use crate::destination::{Destination, Format};
+use crate::drain::Drain;
+
+/// One request's content until it is settled.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) parts: Vec<Part<Batch>>,
+    /// What the notice ahead of the messages tells.
+    pub(crate) gap: Option<Gap>,
+}
+
+impl Load {
+    /// How many messages, without the notice.
+    fn messages(&self) -> usize {
+        self.parts.iter().map(Part::messages).sum()
+    }
+
+    /// Takes the first `count` messages out, the notice counting as one.
+    fn split_to(&mut self, count: u32) -> Load {
+        let gap = if count > 0 { self.gap.take() } else { None };
+        let count = count as usize - usize::from(gap.is_some());
+        let (first, rest) = halve(std::mem::take(&mut self.parts), count);
+        self.parts = rest;
+        Load { parts: first, gap }
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Sender {
+    token: String,
+    destination: Arc<Destination>,
+    outlet: Kind,
+    /// What is to be sent, in order; the first may be under way.
+    queue: VecDeque<Load>,
+    /// The request that the first of the queue goes in. Held with what it was rendered from, so that other drains
+    /// find that.
+    request: Option<(Request, Vec<Arc<Frames>>)>,
+    /// Sent, and not yet settled.
+    unsettled: VecDeque<Load>,
+    size: usize,
+}
+
+#[expect(clippy::large_enum_variant, reason = "one for each drain that works")]
+enum Kind {
+    Http(Outlet),
+    Syslog(SyslogOutlet),
+}
+
+impl Kind {
+    fn new(destination: &Destination, config: OutletConfig) -> Kind {
+        let endpoint = destination.endpoint.clone();
+        match endpoint.protocol() {
+            Protocol::Syslog => Kind::Syslog(SyslogOutlet::new(endpoint, config)),
+            _ => Kind::Http(Outlet::new(endpoint, config)),
+        }
+    }
+}
+
+impl Sender {
+    pub(crate) fn new(token: &str, destination: Arc<Destination>, config: OutletConfig) -> Sender {
+        Sender {
+            token: token.to_owned(),
+            outlet: Kind::new(&destination, config),
+            destination,
+            queue: VecDeque::new(),
+            request: None,
+            unsettled: VecDeque::new(),
+            size: Policy::default().bytes,
+        }
+    }
+
+    /// Sends to another place from now on, what is under way too.
+    pub(crate) fn redirect(&mut self, destination: Arc<Destination>, config: OutletConfig, drain: &Drain) {
+        self.leave(drain);
+        let form = |of: &Destination| (of.endpoint.protocol(), of.format, of.gzip);
+        if form(&self.destination) != form(&destination) {
+            self.request = None;
+        }
+        self.outlet = Kind::new(&destination, config);
+        self.destination = destination;
+        self.size = Policy::default().bytes;
+    }
+
+    /// How many bytes the next load should have: less after the peer found one too large.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Adds what is to be sent.
+    pub(crate) fn push(&mut self, load: Load) {
+        self.queue.push_back(load);
+    }
+
+    /// Sends all that was pushed. When the future is dropped, what is not settled stays and is sent by the next
+    /// call, which must come after a [`Sender::redirect`].
+    pub(crate) async fn send(
+        &mut self,
+        drain: &Drain,
+        stop: &mut Stop,
+        mut observe: impl FnMut(Attempt<'_>),
+    ) {
+        while let Some(load) = self.queue.front() {
+            let (request, _) = match &mut self.request {
+                Some(request) => request,
+                none => none.insert(render(&self.token, &self.destination, load)),
+            };
+            drain.begins(load);
+            let outcome = match &mut self.outlet {
+                Kind::Http(outlet) => {
+                    let outcome = outlet.deliver(request, stop, &mut observe).await;
+                    outcome.map(drop).map_err(|given_up| given_up.reason)
+                }
+                Kind::Syslog(outlet) => {
+                    // Given up or not, the outlet itself says what became of each message.
+                    drain.ends(outlet.deliver(request, stop, &mut observe).await.is_ok());
+                    self.unsettled.extend(self.queue.pop_front());
+                    self.request = None;
+                    self.settle(drain);
+                    continue;
+                }
+            };
+            drain.ends(outcome.is_ok());
+            self.request = None;
+            let Some(mut load) = self.queue.pop_front() else { return };
+            let messages = load.messages();
+            if outcome == Err(LossReason::TooLarge) && messages > 1 {
+                self.size = (load.parts.iter().map(Part::size).sum::<usize>() / 2).max(1);
+                let first = load.split_to((messages / 2) as u32 + u32::from(load.gap.is_some()));
+                self.queue.push_front(load);
+                self.queue.push_front(first);
+                continue;
+            }
+            if outcome.is_ok() {
+                // Back to the full size by and by: one large message may have been all that was too large.
+                self.size = (self.size + self.size / 16 + 1).min(Policy::default().bytes);
+            }
+            drain.settle(load, outcome);
+        }
+    }
+
+    /// Settles what the outlet knows the fate of.
+    pub(crate) fn settle(&mut self, drain: &Drain) {
+        let Kind::Syslog(outlet) = &mut self.outlet else { return };
+        while let Some(Settled { messages, outcome, .. }) = outlet.settled() {
+            let mut left = messages;
+            while left > 0
+                && let Some(oldest) = self.unsettled.front_mut()
+            {
+                let whole = oldest.messages() as u32 + u32::from(oldest.gap.is_some());
+                let count = left.min(whole);
+                drain.settle(oldest.split_to(count), outcome);
+                if count == whole {
+                    self.unsettled.pop_front();
+                }
+                left -= count;
+            }
+        }
+    }
+
+    /// Watches the connection between requests. Returns when there may be something to settle. Cancel safe.
+    pub(crate) async fn tend(&mut self) {
+        match &mut self.outlet {
+            Kind::Http(outlet) => match outlet.tend().await {},
+            Kind::Syslog(outlet) => outlet.tend().await,
+        }
+    }
+
+    /// Closes the connection in order and settles all that was sent, by the stop instant.
+    pub(crate) async fn finish(&mut self, drain: &Drain, stop: &mut Stop) {
+        if let Kind::Syslog(outlet) = &mut self.outlet {
+            outlet.finish(stop).await;
+            self.settle(drain);
+        }
+    }
+
+    fn leave(&mut self, drain: &Drain) {
+        if let Kind::Syslog(outlet) = &mut self.outlet {
+            outlet.leave();
+            self.settle(drain);
+        }
+    }
+}
+
+/// The request for a load, with what it was rendered from. Its bytes are the same at every attempt.
+fn render(token: &str, destination: &Destination, load: &Load) -> (Request, Vec<Arc<Frames>>) {
+    let notice = load.gap.as_ref().and_then(Notice::l10);
+    let messages = (load.messages() + usize::from(notice.is_some())) as u32;
+    let now = Utc::now();
+    let is_http = destination.endpoint.protocol() == Protocol::Http;
+    let notice = notice.map(|notice| match (destination.format, is_http) {
+        (Format::Original, true) => notice.drain_message(now),
+        (Format::Original, false) => notice.syslog_message(token, now),
+        (Format::Rfc5424, _) => notice.message("heroku", now),
+    });
+    let mut body = Vec::with_capacity(load.parts.len() + 1);
+    body.extend(notice.map(|notice| Frames::from_messages([notice]).wire(0..1)));
+    let shared = |part: &Part<Batch>| match destination.format {
+        Format::Original => part.chunk().drain_form(),
+        Format::Rfc5424 => part.chunk().strict_form(),
+    };
+    let mut rendered = Vec::new();
+    if is_http || destination.format == Format::Rfc5424 {
+        rendered.extend(load.parts.iter().map(shared));
+        let wires = load.parts.iter().zip(&rendered).map(|(part, frames)| frames.wire(part.range()));
+        body.extend(wires);
+    } else {
+        let mut bytes = body.pop().map_or_else(Vec::new, Vec::from);
+        for part in &load.parts {
+            part.chunk().write_syslog_form(part.range(), token, &mut bytes);
+        }
+        body.push(bytes.into());
+    }
+    let mut request = Request::new(body, messages);
+    if is_http {
+        request.headers = headers(token, load.gap.as_ref());
+    }
+    if destination.gzip && is_http {
+        request.compress();
+    }
+    (request, rendered)
+}
+
+fn headers(token: &str, gap: Option<&Gap>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let (dropped, lost) = gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
+    headers.insert("logplex-drop-count", HeaderValue::from(dropped));
+    headers.insert("logplex-lost-count", HeaderValue::from(lost));
+    if let Ok(token) = HeaderValue::from_str(token) {
+        headers.insert("logplex-drain-token", token);
+    }
+    headers
+}

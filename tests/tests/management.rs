@@ -212,8 +212,8 @@ fn every_route_wants_a_key_and_its_own_methods() {
     server.create_app("app");
     let drain = server.add_drain("app", TARGET);
     let [drain, second] = ["v3", "v2"].map(|api| format!("/{api}/channels/app/drains/{}", drain.id));
-    let (pause, resume) = (format!("{drain}/pause"), format!("{drain}/resume"));
-    let routes: [(&str, &[&str]); 22] = [
+    let [pause, resume, test] = ["pause", "resume", "test"].map(|order| format!("{drain}/{order}"));
+    let routes: [(&str, &[&str]); 23] = [
         ("/v3/channels", &["GET"]),
         ("/v3/channels/app", &["PUT", "GET", "DELETE"]),
         ("/v3/channels/app/tokens", &["GET", "POST"]),
@@ -224,6 +224,7 @@ fn every_route_wants_a_key_and_its_own_methods() {
         (&drain, &["PUT", "DELETE", "GET"]),
         (&pause, &["POST"]),
         (&resume, &["POST"]),
+        (&test, &["POST"]),
         ("/v3/channels/app/logs", &["GET"]),
         ("/v3/channels/app/stats", &["GET"]),
         ("/v3/sessions", &["POST"]),

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use logplex_core::outlet::{Attempt, OutletConfig};
+use logplex_core::outlet::{Attempt, OutletConfig, ProbeStep, probe};
 use logplex_core::{
     Batch, Chain, LossReason, Message, Notice, Part, Policy, RingLimits, Teller, certificate_message,
 };
@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use crate::destination::Destination;
 use crate::mailbox::{Found, Mailbox, lock};
-use crate::sender::{Load, Sender};
+use crate::sender::{self, Load, Sender};
 use crate::tasks::Tasks;
 
 mod health;
@@ -56,7 +56,7 @@ pub(crate) struct DrainContext {
 
 impl DrainContext {
     /// How to reach a destination: whom to trust, above all.
-    fn outlet(&self, destination: &Destination) -> OutletConfig {
+    pub(crate) fn outlet(&self, destination: &Destination) -> OutletConfig {
         match &destination.ca {
             _ if destination.insecure => self.insecure_outlet.clone(),
             None => self.outlet.clone(),
@@ -303,6 +303,14 @@ impl Drain {
 
     fn reason_to_stop(&self) -> LossReason {
         if self.removed.load(Ordering::SeqCst) { LossReason::Closed } else { LossReason::Stopped }
+    }
+
+    /// Sends one marked line over a connection of its own, past the ring and its counts; what each step came to.
+    pub(crate) async fn test(&self) -> Vec<ProbeStep> {
+        let destination = self.destination();
+        let line = channel_message("Test of this drain, sent on demand.", Utc::now());
+        let Some(request) = sender::marked(&self.token, &destination, &line) else { return Vec::new() };
+        probe(&destination.endpoint, &self.context.outlet(&destination), &request).await
     }
 
     /// What to do now. A notice goes ahead of the first surviving message; within a second of the last one,

@@ -91,6 +91,7 @@ fn v3_router() -> Router<Arc<App>> {
                 .get(drains::status)
                 .head(|| method_not_allowed("PUT,DELETE,GET")),
         )
+        .route("/channels/{channel}/drains/{drain}/test", post(drains::test))
         .route("/channels/{channel}/drains/{drain}/pause", post(drains::pause))
         .route("/channels/{channel}/drains/{drain}/resume", post(drains::resume))
         .route("/channels/{channel}/logs", get(management::get_logs).head(|| method_not_allowed("GET")))

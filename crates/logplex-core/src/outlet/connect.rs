@@ -62,32 +62,48 @@ async fn connect_tcp(
     deadline: Instant,
     doing: &mut &'static str,
 ) -> Result<TcpStream, ConnectError> {
-    let proxy = config.proxies.of(endpoint);
     *doing = "looking up the host name";
-    let addresses = match (proxy, endpoint.address()) {
-        (None, _) => addresses(endpoint, Some(config.addresses)).await?,
-        (Some(proxy), address) => {
-            // The proxy looks names up; what is written as a number can be judged here.
-            address.map_or(Ok(()), |address| config.addresses.check(address))?;
-            self::addresses(proxy, None).await?
-        }
-    };
+    let addresses = resolve(endpoint, config).await?;
     *doing = "connecting";
-    let mut tcp = connect_to_one_of(&addresses, deadline).await?;
-    // What is sent is written whole; waiting for more of it would only delay a small one. A socket that takes
-    // no options is broken, which the first write will say better.
-    tcp.set_nodelay(true).ok();
-    if let Some(proxy) = proxy
-        && endpoint.is_tls()
-    {
+    let mut tcp = open(&addresses, deadline).await?;
+    if let Some(proxy) = tunnel_proxy(endpoint, config) {
         *doing = "waiting for the proxy";
         proxy::tunnel(&mut tcp, proxy, endpoint).await?;
     }
     Ok(tcp)
 }
 
+/// The addresses of the endpoint that the guard lets through, or those of its proxy.
+pub(super) async fn resolve(
+    endpoint: &Endpoint,
+    config: &OutletConfig,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    match (config.proxies.of(endpoint), endpoint.address()) {
+        (None, _) => addresses(endpoint, Some(config.addresses)).await,
+        (Some(proxy), address) => {
+            // The proxy looks names up; what is written as a number can be judged here.
+            address.map_or(Ok(()), |address| config.addresses.check(address))?;
+            addresses(proxy, None).await
+        }
+    }
+}
+
+/// Connects to the first of the addresses that answers.
+pub(super) async fn open(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, ConnectError> {
+    let tcp = connect_to_one_of(addresses, deadline).await?;
+    // What is sent is written whole; waiting for more of it would only delay a small one. A socket that takes
+    // no options is broken, which the first write will say better.
+    tcp.set_nodelay(true).ok();
+    Ok(tcp)
+}
+
+/// The proxy that has to open a tunnel to the endpoint.
+pub(super) fn tunnel_proxy<'a>(endpoint: &Endpoint, config: &'a OutletConfig) -> Option<&'a Endpoint> {
+    config.proxies.of(endpoint).filter(|_| endpoint.is_tls())
+}
+
 /// Shakes hands if the endpoint wants TLS.
-async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
     endpoint: &Endpoint,
     tls: Option<&Arc<ClientConfig>>,
     stream: S,

@@ -149,14 +149,7 @@ impl Drains {
     pub(super) async fn read(session: &Session, channel: &str) -> anyhow::Result<Drains> {
         let context = || format!("cannot read the channel {channel}");
         let record = session.api.get(&path(&[channel])).await.with_context(context)?;
-        let known = match session.api.get(&path(&[channel, "drains"])).await {
-            // A server that does not tell states still tells the counts.
-            Err(error) if answered(&error, StatusCode::METHOD_NOT_ALLOWED) => {
-                session.api.get(&path(&[channel, "stats"])).await.with_context(context)?
-            }
-            known => known.with_context(context)?,
-        };
-        let known = if known.is_array() { &known } else { &known["drains"] };
+        let known = session.api.get(&path(&[channel, "drains"])).await.with_context(context)?;
         let with_url = |drain: &Value| {
             let mut drain = drain.clone();
             let made = list(&record["drains"]).iter().find(|made| made["id"] == drain["id"]);
@@ -165,7 +158,7 @@ impl Drains {
             }
             drain
         };
-        Ok(Drains(list(known).iter().map(with_url).collect()))
+        Ok(Drains(list(&known).iter().map(with_url).collect()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -276,10 +269,6 @@ async fn test(session: &Session, drain: &DrainArgs) -> anyhow::Result<()> {
         }
         None => Ok(()),
     }
-}
-
-fn answered(error: &anyhow::Error, status: StatusCode) -> bool {
-    error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == status)
 }
 
 /// The URL that was given, or where that is `-`, the line on stdin.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::auth::ApiKey;
+use super::drains;
 use crate::hub::{HubError, TOKENS_MAX};
 use crate::metrics::ledger_json;
 use crate::store::{ChannelRecord, DrainRecord, TokenRecord};
@@ -117,6 +118,9 @@ pub(super) async fn delete_channel(_: ApiKey, State(app): State<Arc<App>>, Path(
 #[derive(Deserialize)]
 struct DrainBody {
     url: Option<String>,
+    /// Whether to look first whether the destination is there.
+    #[serde(default)]
+    verify: bool,
 }
 
 pub(super) async fn post_drain(
@@ -127,11 +131,26 @@ pub(super) async fn post_drain(
     Payload(body): Payload,
 ) -> Answer {
     check_json(&headers)?;
-    let DrainBody { url } = parse(&body)?;
+    let DrainBody { url, verify } = parse(&body)?;
+    let mut steps = None;
+    if let Some(url) = url.as_deref().filter(|_| verify) {
+        // No channel, no look at what a stranger names.
+        app.hub.channel(&id).ok_or_else(|| refused(HubError::NotFound))?;
+        let found = app.hub.verify_drain(url).await.map_err(refused)?;
+        if !drains::is_fine(&found) {
+            let body = json!({ "error": "the drain cannot be reached", "report": drains::report(&found) });
+            return Err((StatusCode::UNPROCESSABLE_ENTITY, axum::Json(body)).into_response());
+        }
+        steps = Some(found);
+    }
     let (app_, id_) = (app.clone(), id.clone());
     let drain = blocking(move || app_.hub.add_drain(&id_, url.as_deref())).await.map_err(refused)?;
     let location = format!("{}/v3/channels/{}/drains/{}", app.public_url, encode_segment(&id), drain.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], axum::Json(drain_json(&drain))).into_response())
+    let mut made = drain_json(&drain);
+    if let Some(steps) = steps {
+        made["report"] = drains::report(&steps);
+    }
+    Ok((StatusCode::CREATED, [(LOCATION, location)], axum::Json(made)).into_response())
 }
 
 pub(super) async fn put_drain(
@@ -142,7 +161,7 @@ pub(super) async fn put_drain(
     Payload(body): Payload,
 ) -> Answer {
     check_json(&headers)?;
-    let DrainBody { url } = parse(&body)?;
+    let DrainBody { url, .. } = parse(&body)?;
     let url = url.ok_or_else(|| error(StatusCode::BAD_REQUEST, "'url' is missing"))?;
     let drain = drain_id(&drain)?;
     let drain = blocking(move || app.hub.set_drain(&id, drain, &url)).await.map_err(refused)?;

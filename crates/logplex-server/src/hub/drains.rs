@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use logplex_core::message::Form;
+use logplex_core::outlet::{ProbeStep, Request, probe};
 use logplex_core::{Batch, FrameLimit, Frames, Gap, Origin};
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -144,6 +145,13 @@ impl Hub {
             }
             _ => Ok(destination),
         }
+    }
+
+    /// Looks whether what a drain would send to is there; sends it nothing but an empty request.
+    pub(crate) async fn verify_drain(&self, url: &str) -> Result<Vec<ProbeStep>, HubError> {
+        let destination = self.destination(url)?;
+        let empty = Request::new(Vec::new(), 0);
+        Ok(probe(&destination.endpoint, &self.drain_context.outlet(&destination), &empty).await)
     }
 
     // === What channels are told ===

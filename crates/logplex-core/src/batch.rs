@@ -193,14 +193,10 @@ impl Batch {
         let mut kept = Vec::with_capacity(self.count());
         kept.extend(0..first);
         kept.extend((first + 1..self.count()).filter(|&index| keep(index)));
-        Some(self.gather(kept.into_iter()))
-    }
-
-    fn gather(&self, indexes: impl ExactSizeIterator<Item = usize> + Clone) -> Batch {
-        let size = indexes.clone().map(|index| self.frame(index).len() + 8).sum();
+        let size = kept.iter().map(|&index| self.frame(index).len() + "65536 ".len()).sum();
         let mut bytes = Buffer::with_capacity(size);
-        let mut entries = Vec::with_capacity(indexes.len());
-        for index in indexes {
+        let mut entries = Vec::with_capacity(kept.len());
+        for index in kept {
             let frame = self.frame(index);
             bytes.extend_from_slice(itoa::Buffer::new().format(frame.len()).as_bytes());
             bytes.extend_from_slice(b" ");
@@ -208,10 +204,15 @@ impl Batch {
             bytes.extend_from_slice(frame);
             entries.push(Entry { start, end: bytes.len() as u32, ..self.entries[index] });
         }
+        Some(self.of_entries(bytes.build(), entries.into()))
+    }
+
+    /// Other messages that came with this batch.
+    fn of_entries(&self, bytes: Bytes, entries: Box<[Entry]>) -> Batch {
         Batch {
-            bytes: bytes.build(),
+            bytes,
             has_notices: entries.iter().any(|entry| entry.is_notice),
-            entries: entries.into(),
+            entries,
             token_name: self.token_name.clone(),
             received: self.received,
             rendered: Mutex::default(),
@@ -436,7 +437,13 @@ impl Chunk for Batch {
     }
 
     fn copy_out(&self, range: Range<usize>) -> Batch {
-        self.gather(range)
+        // Frames lie one after the other, so that they can be copied in one piece.
+        let entries = &self.entries[range];
+        let (from, to) =
+            entries.first().zip(entries.last()).map_or((0, 0), |(first, last)| (first.start, last.end));
+        let shifted = |entry: &Entry| Entry { start: entry.start - from, end: entry.end - from, ..*entry };
+        let bytes = buffer::copy(&self.bytes[from as usize..to as usize]);
+        self.of_entries(bytes, entries.iter().map(shifted).collect())
     }
 }
 

@@ -1,5 +1,9 @@
 //! Whether a drain's destination is there is looked at when it is added, and on demand.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
 use logplex_tests::{API_KEY, Answer, Program, Server, Sink, SyslogSink};
 use serde_json::{Value, json};
 
@@ -163,4 +167,30 @@ fn the_command_shows_each_step() {
     let listed = server.api("GET", "/v3/channels/app/drains", None).expect(&[200]).json();
     let ended = run(&["drains", "test", "app", &listed[0]["id"].to_string()]);
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+}
+
+#[test]
+fn a_peer_that_serves_one_connection_after_the_other_is_not_kept_waiting() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let peer = thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let (mut head, mut piece) = (Vec::new(), [0; 4096]);
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut piece).expect("a peer that closes in order") {
+                    0 => break,
+                    read => head.extend_from_slice(&piece[..read]),
+                }
+            }
+            if !head.is_empty() {
+                return stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").expect("an answer can be sent");
+            }
+        }
+    });
+    let server = Server::start();
+    server.create_app("app");
+    let made = add(&server, &format!("http://{address}/"), 201);
+    expect_steps(&made, &[("resolve", true), ("connect", true), ("request", true)]);
+    peer.join().expect("it served one request");
 }

@@ -75,6 +75,9 @@ impl Steps {
                 Secured::No(_) => "none".to_owned(),
             });
             drop(secured.await?);
+        } else {
+            // A peer that serves one connection after the other must not wait for the end of this one.
+            drop(tcp);
         }
         self.limit = config.connect_timeout + config.request_timeout;
         match endpoint.protocol() {

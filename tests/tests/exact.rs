@@ -56,7 +56,9 @@ fn check(server: &Server, k: u64, batch: u64) {
     conservation(0..last + 1, &numbers(&received), k);
 
     // Directly ahead of the first survivor: the same request, the next message.
-    let requests = sink.requests();
+    let mut requests = sink.requests();
+    // The first is held for as long as the overflow takes, and asked again on a machine where that is long.
+    requests.dedup_by(|again, before| again.frame_id() == before.frame_id());
     let [_, second, rest @ ..] = requests.as_slice() else { panic!("a request for the survivors") };
     assert_eq!(leading_notice(second).as_ref(), Some(notice));
     assert_eq!(second.messages()[1].number(), Some(k + 1));

@@ -29,8 +29,7 @@ pub(super) async fn status(
     State(app): State<Arc<App>>,
     Path((channel, drain)): Path<(String, String)>,
 ) -> Answer {
-    let channel = app.hub.channel(&channel).ok_or_else(|| refused(HubError::NotFound))?;
-    let drain = channel.drain(drain_id(&drain)?).ok_or_else(|| refused(HubError::NotFound))?;
+    let drain = find(&app, &channel, &drain)?;
     Ok(answer(&drain))
 }
 
@@ -56,9 +55,7 @@ pub(super) async fn test(
     State(app): State<Arc<App>>,
     Path((channel, drain)): Path<(String, String)>,
 ) -> Answer {
-    let channel = app.hub.channel(&channel).ok_or_else(|| refused(HubError::NotFound))?;
-    let drain = channel.drain(drain_id(&drain)?).ok_or_else(|| refused(HubError::NotFound))?;
-    let steps = drain.test().await;
+    let steps = find(&app, &channel, &drain)?.test().await;
     Ok(axum::Json(json!({ "ok": is_fine(&steps), "report": report(&steps) })).into_response())
 }
 
@@ -80,6 +77,13 @@ async fn set_paused(app: Arc<App>, channel: String, drain: &str, paused: bool) -
     let drain = drain_id(drain)?;
     let drain = blocking(move || app.hub.pause_drain(&channel, drain, paused)).await.map_err(refused)?;
     Ok(answer(&drain))
+}
+
+/// The drain of that channel, and of no other.
+fn find(app: &App, channel: &str, drain: &str) -> Result<Arc<Drain>, Response> {
+    let id = drain_id(drain)?;
+    let found = app.hub.channel(channel).and_then(|channel| channel.drain(id));
+    found.ok_or_else(|| refused(HubError::NotFound))
 }
 
 fn answer(drain: &Drain) -> Response {

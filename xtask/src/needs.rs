@@ -20,6 +20,7 @@ pub(crate) struct Need {
 /// Every need there is. A row leaves this table with the last test that uses it.
 const NEEDS: &[Need] = &[
     Need { tool: "nginx", debian_package: "nginx-light", used_by: "nginx" },
+    Need { tool: "nginx", debian_package: "nginx-light", used_by: "chain" },
     Need { tool: "rsyslogd", debian_package: "rsyslog", used_by: "rsyslog" },
     Need { tool: "rsyslog/lmnsd_gtls.so", debian_package: "rsyslog-gnutls", used_by: "rsyslog_tls" },
     Need { tool: "tmux", debian_package: "tmux", used_by: "terminal" },

@@ -31,6 +31,7 @@ const STALLED_50: Subject = stalled(50);
 const STALLED_1K: Subject = stalled(1_000);
 const STALLED_10K: Subject = stalled(10_000);
 const RSYSLOG: Subject = Subject::Router(Router::Rsyslog);
+const LOGPLEX_SYSLOG: Subject = Subject::Router(Router::LogplexSyslog);
 
 const fn stalled(line: usize) -> Subject {
     Subject::Stalled(Stalled { line, messages: 10_000, options: "" })
@@ -41,6 +42,8 @@ const ROWS: &[(&str, &[Subject], &[&str])] = &[
     ("full speed, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &[]),
     ("500k msg/s, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &["--rate", "500000"]),
     ("50k msg/s, 100 a request", &[PROXY, LOGPLEX, RSYSLOG], &["--rate", "50000"]),
+    ("syslog over TCP in and out, full speed, 100 a write", &[RSYSLOG, LOGPLEX_SYSLOG], &[]),
+    ("syslog over TCP in and out, 50k msg/s, 100 a write", &[RSYSLOG, LOGPLEX_SYSLOG], &["--rate", "50000"]),
     ("single-message requests, full speed", &[PROXY, LOGPLEX], &["--batch", "1"]),
     ("fan-out, 50k msg/s", &[PROXY, LOGPLEX, LOGPLEX_10], &["--rate", "50000"]),
     ("1,000,000 lines of 220 bytes, none dropped", &[SHUTTLE_FILE, SHUTTLE_PIPE], &[]),

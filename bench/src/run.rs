@@ -36,6 +36,8 @@ pub(crate) enum Router {
     Proxy,
     /// `logplex serve` with so many drains.
     Logplex { drains: u32 },
+    /// `logplex serve` with a syslog listener and a syslog drain, octet-counted TCP in and out.
+    LogplexSyslog,
     /// `rsyslogd`, octet-counted TCP in and out.
     Rsyslog,
 }
@@ -70,6 +72,7 @@ impl Subject {
             Subject::Router(Router::Proxy) => "unread-body proxy".to_owned(),
             Subject::Router(Router::Logplex { drains: 1 }) => "logplex".to_owned(),
             Subject::Router(Router::Logplex { drains }) => format!("logplex, {drains} drains"),
+            Subject::Router(Router::LogplexSyslog) => "logplex, TCP to TCP".to_owned(),
             Subject::Router(Router::Rsyslog) => "rsyslog, TCP to TCP".to_owned(),
             Subject::Shuttle { pipe: false } => "log-shuttle, from a file".to_owned(),
             Subject::Shuttle { pipe: true } => "log-shuttle, from a pipe".to_owned(),
@@ -92,7 +95,7 @@ impl Subject {
 impl Router {
     /// Sends a load of these arguments through the router.
     fn measure(self, load: &[&str], seconds: u64) -> anyhow::Result<Measure> {
-        let tcp = self == Router::Rsyslog;
+        let tcp = matches!(self, Router::LogplexSyslog | Router::Rsyslog);
         let sink_args: &[&str] = if tcp { &["sink", "--tcp"] } else { &["sink"] };
         let drains = if let Router::Logplex { drains } = self { drains } else { 1 };
         let mut sinks = Vec::new();
@@ -169,6 +172,27 @@ impl Running {
                 }
                 let (id, address) = (server.id(), server.address());
                 Ok(Running { id, address, token, _server: Some(server), _program: None, _folder: None })
+            }
+            Router::LogplexSyslog => {
+                let (mut server, folder) = (Server::start(), TempDir::new()?);
+                let token = server.create_app("bench");
+                server.add_drain("bench", &format!("syslog://{}", sinks[0]));
+                // What comes on the listener comes under this token, which there is only now.
+                let file = folder.path().join("token");
+                std::fs::write(&file, &token).context("the token's file")?;
+                let listen = format!("127.0.0.1:0,token-file={}", file.display());
+                server.term();
+                server.set_options(Server::options().args(&["--syslog-listen", &listen]));
+                server.restart();
+                let (id, address) = (server.id(), server.syslog_addresses()[0]);
+                Ok(Running {
+                    id,
+                    address,
+                    token,
+                    _server: Some(server),
+                    _program: None,
+                    _folder: Some(folder),
+                })
             }
             Router::Rsyslog => {
                 let folder = TempDir::new()?;

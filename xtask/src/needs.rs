@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 /// A program that a group of tests runs.
 #[derive(Debug)]
 pub(crate) struct Need {
-    /// The program's name on the `PATH`.
+    /// The program's name on the `PATH`, or a module's below the folders of libraries: `rsyslog/lmnsd_gtls.so`.
     pub(crate) tool: &'static str,
     /// The Debian package that holds it.
     pub(crate) debian_package: &'static str,
@@ -20,7 +20,9 @@ pub(crate) struct Need {
 /// Every need there is. A row leaves this table with the last test that uses it.
 const NEEDS: &[Need] = &[
     Need { tool: "nginx", debian_package: "nginx-light", used_by: "nginx" },
+    Need { tool: "nginx", debian_package: "nginx-light", used_by: "chain" },
     Need { tool: "rsyslogd", debian_package: "rsyslog", used_by: "rsyslog" },
+    Need { tool: "rsyslog/lmnsd_gtls.so", debian_package: "rsyslog-gnutls", used_by: "rsyslog_tls" },
     Need { tool: "tmux", debian_package: "tmux", used_by: "terminal" },
 ];
 
@@ -50,8 +52,14 @@ pub(crate) fn test_files(tests: &Path) -> Vec<String> {
     names
 }
 
-/// Whether `tool` is on the `PATH`.
+/// Whether `tool` is on the `PATH`, or, if it is a module of another program, where libraries are.
 pub(crate) fn present(tool: &str) -> bool {
+    if tool.contains('/') {
+        // Debian keeps those of an architecture apart; other systems do not.
+        let debian = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+        let folders = [debian.as_str(), "/usr/lib64", "/usr/lib"];
+        return folders.iter().any(|folder| Path::new(folder).join(tool).is_file());
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Debian keeps servers where an ordinary user's PATH does not lead.
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);

@@ -86,6 +86,8 @@ pub enum Form {
     /// From an HTTP drain: where HOST is `host` and MSGID nil there is no structured data, whatever the text
     /// looks like.
     Drain,
+    /// From a drain that sends RFC 5424: there is structured data, whatever HOST and MSGID are.
+    Strict,
 }
 
 /// Where the fields of a strict message lie in its frame. Fields are one space apart, so each start tells
@@ -126,7 +128,8 @@ impl Head {
         let rest = &frame[structured_data.min(frame.len())..];
         let length = match form {
             Form::Drain if drain_like => 0,
-            _ => structured_data_len(rest, drain_like),
+            Form::Any | Form::Drain => structured_data_len(rest, drain_like),
+            Form::Strict => structured_data_len(rest, false),
         };
         let structured_data_end = structured_data + length;
         // One space stands between the structured data and the text; a message may also end with the former.

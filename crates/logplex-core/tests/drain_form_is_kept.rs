@@ -7,7 +7,7 @@ use logplex_core::{Batch, Chunk, FrameLimit, Frames, Origin};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-fn drain_form(body: Bytes, form: Form) -> Bytes {
+fn batch(body: Bytes, form: Form) -> Batch {
     let origin = Origin {
         token_name: "app".into(),
         token: "t.1".into(),
@@ -15,12 +15,17 @@ fn drain_form(body: Bytes, form: Form) -> Bytes {
         limit: FrameLimit::MAX,
         now: DateTime::from_timestamp(1_700_000_000, 0).expect("in range"),
     };
-    let frames = Batch::decode(body, &origin).expect("well framed").drain_form();
+    Batch::decode(body, &origin).expect("well framed")
+}
+
+fn wire(frames: &Frames) -> Bytes {
     frames.wire(0..frames.count())
 }
 
 fn message() -> impl Strategy<Value = Vec<u8>> {
-    let field = || prop_oneof!["[!-~]{1,12}", Just("-".to_owned()), Just("token".to_owned())];
+    let field = || {
+        prop_oneof!["[!-~]{1,12}", Just("-".to_owned()), Just("token".to_owned()), Just("host".to_owned())]
+    };
     let time = prop::sample::select(&["2012-07-22T00:06:26.123456+00:00", "2012-07-22T00:06:26Z", "-"][..]);
     let structured_data = prop::sample::select(&["- ", "-", "", "[a] ", "[a b=\"c\"] "][..]);
     let text = prop_oneof![
@@ -40,8 +45,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn a_drains_body_passes_unchanged(messages in vec(message(), 0..8)) {
-        let frames = Frames::from_messages(&messages);
-        let first = drain_form(frames.wire(0..frames.count()), Form::Any);
-        prop_assert_eq!(drain_form(first.clone(), Form::Drain), first);
+        let first = wire(&batch(wire(&Frames::from_messages(&messages)), Form::Any).drain_form());
+        prop_assert_eq!(wire(&batch(first.clone(), Form::Drain).drain_form()), first);
+    }
+
+    #[test]
+    fn a_strict_drains_body_passes_unchanged(messages in vec(message(), 0..8)) {
+        let first = wire(&batch(wire(&Frames::from_messages(&messages)), Form::Any).strict_form());
+        prop_assert_eq!(wire(&batch(first.clone(), Form::Strict).strict_form()), first);
     }
 }

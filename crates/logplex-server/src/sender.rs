@@ -244,7 +244,7 @@ fn render(token: &str, destination: &Destination, load: &Load) -> (Request, Vec<
     }
     let mut request = Request::new(body, messages);
     if is_http {
-        request.headers = headers(token, load.gap.as_ref());
+        request.headers = headers(token, destination.format, load.gap.as_ref());
     }
     if destination.gzip && is_http {
         request.compress();
@@ -252,13 +252,18 @@ fn render(token: &str, destination: &Destination, load: &Load) -> (Request, Vec<
     (request, rendered)
 }
 
-fn headers(token: &str, gap: Option<&Gap>) -> HeaderMap {
+fn headers(token: &str, format: Format, gap: Option<&Gap>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let (dropped, lost) = gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
     headers.insert("logplex-drop-count", HeaderValue::from(dropped));
     headers.insert("logplex-lost-count", HeaderValue::from(lost));
     if let Ok(token) = HeaderValue::from_str(token) {
         headers.insert("logplex-drain-token", token);
+    }
+    if format == Format::Rfc5424 {
+        // Another router takes a drain's messages from `host` for ones without structured data, as the original's
+        // are, unless it is told.
+        headers.insert("logplex-format", HeaderValue::from_static("rfc5424"));
     }
     headers
 }

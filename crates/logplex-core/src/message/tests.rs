@@ -209,6 +209,13 @@ fn only_a_drains_head_has_a_drains_text() {
 }
 
 #[test]
+fn a_strict_senders_head_has_structured_data_whatever_it_looks_like() {
+    assert_eq!(drain_body("- [INFO] x", Form::Strict), some("-", "[INFO] x"));
+    assert_eq!(drain_body("[INFO] x", Form::Strict), some("[INFO]", "x"));
+    assert_eq!(drain_body("[a b=\"c\"] - x", Form::Strict), some("[a b=\"c\"]", "- x"));
+}
+
+#[test]
 fn without_a_hint_a_drains_head_has_structured_data_where_it_looks_like_some() {
     let body = |text: &str| drain_body(text, Form::Any);
     assert_eq!(body("hello"), none("hello"));
@@ -321,8 +328,8 @@ fn a_head_fits_with_any_valid_time_of_its_length_and_no_other() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
     #[test]
-    fn a_head_that_fits_is_what_would_be_read(one in alike(), other in alike(), drain in any::<bool>()) {
-        let form = if drain { Form::Drain } else { Form::Any };
+    fn a_head_that_fits_is_what_would_be_read(one in alike(), other in alike(), form in 0..3usize) {
+        let form = [Form::Any, Form::Drain, Form::Strict][form];
         if let Some(head) = Head::parse(&one, form)
             && head.fits(&one, &other)
         {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::Utc;
@@ -87,7 +87,11 @@ async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Body) ->
     let origin = Origin {
         token_name: token.name.clone(),
         token: token.id.clone(),
-        form: if forwarded { Form::Drain } else { Form::Any },
+        form: match headers.get("logplex-format").map(HeaderValue::as_bytes) {
+            Some(b"rfc5424") => Form::Strict,
+            _ if forwarded => Form::Drain,
+            _ => Form::Any,
+        },
         limit: if forwarded { FrameLimit::FORWARDED } else { FrameLimit::MAX },
         now,
     };

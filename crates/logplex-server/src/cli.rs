@@ -10,7 +10,6 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
-use crate::command::ApiArgs;
 use crate::command::channels::ChannelsArgs;
 use crate::command::drains::DrainsArgs;
 use crate::command::tokens::TokensArgs;
@@ -18,6 +17,7 @@ use crate::config::{
     Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret, SyslogConfig, SyslogListen, base_url, server_tls,
 };
 use crate::destination::is_name;
+use crate::follow::TailArgs;
 
 /// The variable that may hold the API key itself.
 pub(crate) const API_KEY_VARIABLE: &str = "LOGPLEX_API_KEY";
@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Show what `serve` would run with and where each setting comes from, without secrets
     CheckConfig(ServeArgs),
-    /// Follow a channel in this terminal
+    /// Follow channels in this terminal
     Tail(TailArgs),
     /// List, make, show and remove channels
     Channels(ChannelsArgs),
@@ -190,40 +190,6 @@ pub(crate) struct DevArgs {
     /// A command to run; its output goes through the server and is shown here
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct TailArgs {
-    /// The channel to follow
-    pub(crate) channel: String,
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// The API key; better given as LOGPLEX_API_KEY, where other users cannot see it
-    #[arg(long, env = "LOGPLEX_API_KEY", value_name = "KEY", hide_env_values = true)]
-    pub(crate) key: Option<String>,
-    /// Only this source, such as app or heroku
-    #[arg(long, value_name = "NAME")]
-    pub(crate) source: Option<String>,
-    /// Only this process, such as web.1, or web for all of that kind
-    #[arg(long, value_name = "NAME")]
-    pub(crate) ps: Option<String>,
-    /// How many lines of history to show first
-    #[arg(short = 'n', long = "num", value_name = "LINES", default_value_t = 100)]
-    pub(crate) num: u32,
-    /// Show the history and end
-    #[arg(long)]
-    pub(crate) no_follow: bool,
-    /// How to write lines
-    #[arg(short = 'o', long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Output {
-    /// `TIME SOURCE[PROCID]: MSG`
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 #[cfg(test)]

@@ -101,9 +101,23 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Tail(args) => {
+            let (request, look) = match args.check(chrono::Utc::now()) {
+                Ok(checked) => checked,
+                Err(error) => {
+                    eprintln!("logplex: {error:#}");
+                    return Ok(ExitCode::from(USAGE));
+                }
+            };
             let api = args.api.client(args.key.clone())?;
             let stop = stop_on_signals()?;
-            let follower = Follower { args: &args, api: &api, reconnect: true, connected: &Notify::new() };
+            let connected = Notify::new();
+            let follower = Follower {
+                request: &request,
+                look: &look,
+                api: &api,
+                reconnect: true,
+                connected: &connected,
+            };
             follower.run(&stop).await?;
             Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
         }

@@ -21,7 +21,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config, tungstenite,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::args::HISTORY;
@@ -245,7 +247,7 @@ impl Follower<'_> {
     async fn write_lines(
         &self,
         channel: &str,
-        stream: &mut Stream,
+        stream: &mut (impl futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
         place: &mut Place,
         stdout: &Stdout,
     ) -> anyhow::Result<Ended> {
@@ -360,6 +362,7 @@ fn is_final(problem: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     fn refused(status: u16) -> anyhow::Error {
         let status = StatusCode::from_u16(status).unwrap();
@@ -375,6 +378,33 @@ mod tests {
             assert_eq!(is_final(&refused(status)), expected, "{status}");
         }
         assert!(!is_final(&anyhow!("cannot reach the server")));
+    }
+
+    /// How a stream that brings `messages` ends, and after how long.
+    async fn ended(
+        messages: impl futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    ) -> (String, Duration) {
+        let api = ApiClient::new("http://127.0.0.1:9", Secret::new("key".to_owned())).unwrap();
+        let (request, look, connected) = (Request::live("app"), Look::default(), Notify::new());
+        let follower =
+            Follower { request: &request, look: &look, api: &api, reconnect: true, connected: &connected };
+        let (mut messages, mut place, begun) = (messages, Place::default(), Instant::now());
+        let ended = follower.write_lines("app", &mut messages, &mut place, &Stdout::new()).await.unwrap();
+        (format!("{ended:?}"), begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_not_heard_is_gone_and_one_that_pings_is_not() {
+        let (problem, after) = ended(futures_util::stream::pending()).await;
+        assert!(problem.contains("nothing was heard from the server for 60 s"), "{problem}");
+        assert_eq!(after, Duration::from_secs(60));
+        let pings = futures_util::stream::unfold(20, |left: u32| async move {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            (left > 0).then(|| (Ok(Message::Ping("".into())), left - 1))
+        });
+        let (problem, after) = ended(std::pin::pin!(pings)).await;
+        assert!(problem.contains("the server ended the stream"), "{problem}");
+        assert_eq!(after, Duration::from_secs(21 * 15));
     }
 
     #[test]

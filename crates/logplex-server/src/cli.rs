@@ -46,6 +46,11 @@ pub(crate) enum Command {
     Drains(DrainsArgs),
     /// The first minute: a server on a fresh store, and with -- CMD a command whose output it shows
     Dev(DevArgs),
+    /// Write a script that lets a shell complete commands and flags
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Args, Debug)]

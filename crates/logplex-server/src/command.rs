@@ -117,7 +117,7 @@ fn path(segments: &[&str]) -> String {
 }
 
 /// Writes to stdout. That nobody reads it any more is a quiet end.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write"),

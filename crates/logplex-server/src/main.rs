@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::CommandFactory;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -125,6 +126,12 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::Tokens(args) => command::tokens::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Drains(args) => command::drains::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Dev(args) => dev::run(args).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "logplex", &mut script);
+            command::print(&String::from_utf8(script)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -202,7 +202,7 @@ impl Follower<'_> {
             WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
         let opening = connect_async_tls_with_config(url, Some(config), true, Some(connector));
         let opened = timeout(OPEN_TIMEOUT, opening).await.context("the stream did not open in time")?;
-        let (stream, _response) = opened.context("cannot open the stream")?;
+        let (stream, _response) = opened.map_err(not_opened)?;
         Ok(stream)
     }
 
@@ -351,6 +351,20 @@ impl Outages {
     }
 }
 
+/// Why a stream did not open: a refusal, or a connection that failed.
+fn not_opened(error: tungstenite::Error) -> anyhow::Error {
+    match error {
+        tungstenite::Error::Http(response) => {
+            let (status, body) = (response.status(), response.body().as_deref().unwrap_or_default());
+            let mut problem = String::new();
+            escape(String::from_utf8_lossy(body).trim(), &mut problem);
+            anyhow::Error::new(Refused { status, problem, answer: serde_json::Value::Null })
+        }
+        error => error.into(),
+    }
+    .context("cannot open the stream")
+}
+
 /// Whether asking again cannot help: the server understood, and said no.
 fn is_final(problem: &anyhow::Error) -> bool {
     problem.downcast_ref::<Refused>().is_some_and(|refused| {
@@ -378,6 +392,14 @@ mod tests {
             assert_eq!(is_final(&refused(status)), expected, "{status}");
         }
         assert!(!is_final(&anyhow!("cannot reach the server")));
+        let answered = |status: u16| {
+            let response = http::Response::builder().status(status).body(Some(b"a \x1b\n".to_vec())).unwrap();
+            not_opened(tungstenite::Error::Http(Box::new(response)))
+        };
+        assert!(is_final(&answered(400)) && !is_final(&answered(502)));
+        let text = format!("{:#}", answered(400));
+        assert_eq!(text, "cannot open the stream: the server answered 400 Bad Request: a \\x1b");
+        assert!(!is_final(&not_opened(tungstenite::Error::ConnectionClosed)));
     }
 
     /// How a stream that brings `messages` ends, and after how long.

@@ -100,12 +100,11 @@ impl Look {
             Output::Raw => self.push_message(line, out),
             Output::Text => {
                 self.push_channel(channel, out);
-                match &line.cursor {
-                    None if self.terminal => self.push_marker(line, now, out),
-                    _ => {
-                        self.push_head(line, now, out);
-                        self.push_message(line, out);
-                    }
+                if self.terminal && (line.cursor.is_none() || line.dropped.is_some()) {
+                    self.push_marker(line, now, out);
+                } else {
+                    self.push_head(line, now, out);
+                    self.push_message(line, out);
                 }
             }
         }
@@ -182,11 +181,14 @@ impl Look {
                         timestamps => timestamps,
                     };
                     let since = line.since.as_deref().unwrap_or(&line.time);
+                    // What the notice adds behind its sentence: ` at_most=7 reason=crash`.
+                    let facts = line.message.split_once(since).map_or("", |(_, facts)| facts);
+                    let most = if facts.contains(" at_most=") { "at most " } else { "" };
                     let since = show(since, timestamps, self.zone.as_ref(), now);
                     let code = line.code.as_deref().unwrap_or("L11");
                     let messages = if dropped == 1 { "message" } else { "messages" };
                     let dropped = grouped(dropped);
-                    let text = format!("{dropped} {messages} dropped since {since} ({code})");
+                    let text = format!("{most}{dropped} {messages} dropped since {since} ({code}{facts})");
                     self.push_text(&text, out);
                 }
                 None => self.push_text(&line.message, out),

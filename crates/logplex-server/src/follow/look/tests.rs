@@ -93,6 +93,10 @@ fn a_loss_is_drawn_for_a_person_and_kept_for_a_program() {
         L11,
         &L11.replacen('{', r#"{"channel":"shop","#, 1),
     );
+    // What it adds to its count is shown, too.
+    let facts = L11.replace("+00:00\",\"code\"", "+00:00 at_most=1101 reason=crash\",\"code\"");
+    let expected = drawn.replace("1,101", "at most 1,101").replace("L11", "L11 at_most=1101 reason=crash");
+    check(&terminal, &facts, &expected);
     // A notice without a count says what it says.
     let l15 = r#"{"time":"2026-01-02T03:04:06+00:00","source":"heroku","procid":"logplex","message":"L15 \u001b[2J","code":"L15"}"#;
     check(&terminal, l15, "── L15 \\x1b[2J ──");

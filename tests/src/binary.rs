@@ -31,7 +31,8 @@ pub(crate) fn command(name: &str) -> Command {
     let mut command = Command::new(binary(name));
     for (key, _) in std::env::vars_os() {
         let ours = |prefix| key.to_str().is_some_and(|key| key.starts_with(prefix));
-        if ours("LOGPLEX_") || ours("LOG_SHUTTLE_") || ours("LOGS_URL") {
+        let colours = ["NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"].iter().any(|name| key == *name);
+        if colours || ours("LOGPLEX_") || ours("LOG_SHUTTLE_") || ours("LOGS_URL") {
             command.env_remove(&key);
         }
     }

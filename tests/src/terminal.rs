@@ -24,7 +24,10 @@ impl Terminal {
         // The shell survives Ctrl-C to say how the command ended; `read` keeps the screen.
         let script = format!("trap : INT; {shell_command}; echo \"exit $?\"; read -r _");
         let mut command = terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "200", "-y", "50"]);
-        command.arg(script).env_remove("NO_COLOR").envs(env.iter().copied());
+        for name in ["NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"] {
+            command.env_remove(name);
+        }
+        command.arg(script).envs(env.iter().copied());
         let output = command.output().expect("tmux is installed: `cargo xtask test` sees to it");
         assert!(output.status.success(), "tmux: {}", String::from_utf8_lossy(&output.stderr));
         terminal

@@ -116,7 +116,8 @@ fn a_text_cannot_forge_a_line_in_a_file_either() {
 #[test]
 fn what_is_wrong_is_said_in_words_that_help() {
     let server = Server::start();
-    server.create_app("app");
+    let token = server.create_app("app");
+    server.post_lines(&token, 0, 1);
     let run = |args: &[&str], env: &[(&str, &str)]| {
         let ended = Program::start("logplex", &[&["tail"], args].concat(), env).wait();
         assert_eq!(ended.stdout, [""; 0]);
@@ -129,23 +130,30 @@ fn what_is_wrong_is_said_in_words_that_help() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
-    type Row<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
-    let rows: [Row<'_>; 6] = [
-        (&["app"], &wrong, &["LOGPLEX_API_KEY"]),
-        (&["app", "--url", &url], &[], &["LOGPLEX_API_KEY"]),
-        (&["none"], &right, &["channel not found"]),
-        (&["app", "--url", &nobody], &[KEY], &["cannot reach the server", &nobody]),
-        (&["app", "--url", "nonsense"], &[KEY], &["--url"]),
-        (&["app", "--url", "ftp://x/"], &[KEY], &["--url"]),
+    type Row<'a> = (i32, &'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let rows: [Row<'_>; 8] = [
+        (1, &["app"], &wrong, &["LOGPLEX_API_KEY"]),
+        (1, &["app", "--url", &url], &[], &["LOGPLEX_API_KEY"]),
+        (3, &["none"], &right, &["channel none", "channel not found"]),
+        // Nothing is shown of the one that is there.
+        (3, &["app", "no\x1bne"], &right, &["channel no\\x1bne", "channel not found"]),
+        (1, &["app", "--url", &nobody], &[KEY], &["cannot reach the server", &nobody]),
+        (1, &["app", "--url", "nonsense"], &[KEY], &["--url"]),
+        (1, &["app", "--url", "ftp://x/"], &[KEY], &["--url"]),
+        (2, &["app", "--since", "1m", "--until", "1h"], &right, &["--until must not be ahead of --since"]),
     ];
-    for (args, env, texts) in rows {
+    for (expected, args, env, texts) in rows {
         let (code, stderr) = run(args, env);
-        assert_eq!(code, Some(1), "{args:?}: {stderr}");
+        assert_eq!(code, Some(expected), "{args:?}: {stderr}");
         assert!(texts.iter().all(|text| stderr.contains(text)), "{args:?}: {stderr}");
         assert!(stderr.starts_with("logplex: ") && stderr.lines().count() == 1, "{stderr}");
         assert!(!stderr.contains("some-other-key") && !stderr.contains(API_KEY), "{stderr}");
     }
-    assert_eq!(run(&[], &[KEY]).0, Some(2), "usage");
+    for wrong in
+        [&[][..], &["app", "--grep", "("], &["app", "--since", "soon"], &["app", "--timezone", "No/Where"]]
+    {
+        assert_eq!(run(wrong, &right).0, Some(2), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -78,6 +78,26 @@ fn json_is_as_harmless() {
 }
 
 #[test]
+fn a_broken_connection_is_one_dim_line() {
+    let mut server = Server::start();
+    let token = server.create_app("app");
+    post(&server, &token, b"before");
+    let terminal = tail(&server, "", &[]);
+    terminal.wait_screen("before");
+    server.term();
+    terminal.wait_screen("reconnecting");
+    server.restart_same_port();
+    post(&server, &token, b"behind");
+    let screen = terminal.wait_screen("behind");
+    let lines: Vec<&str> = screen.lines().filter(|line| !line.is_empty()).collect();
+    assert!(
+        matches!(lines.as_slice(), [_, said, _] if said.starts_with("logplex: ") && said.ends_with("; reconnecting")),
+        "{screen}"
+    );
+    assert!(terminal.coloured().contains("\x1b[2mlogplex: "), "{:?}", terminal.coloured());
+}
+
+#[test]
 fn ctrl_c_ends_it_quietly() {
     let server = Server::start();
     let token = server.create_app("app");

@@ -10,14 +10,16 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use logplex_core::RingLimits;
 
-use crate::command::ApiArgs;
 use crate::command::channels::ChannelsArgs;
 use crate::command::drains::DrainsArgs;
 use crate::command::tokens::TokensArgs;
 use crate::config::{
-    Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret, SyslogConfig, SyslogListen, base_url, server_tls,
+    Config, DEFAULT_MAX_DRAINS, HISTORY_DISK_MIB, HISTORY_MEMORY_MIB, PROBE_AFTER_SECONDS, Secret,
+    SyslogConfig, SyslogListen, base_url, server_tls,
 };
 use crate::destination::is_name;
+use crate::follow::TailArgs;
+use crate::history::ShelfLimits;
 
 /// The variable that may hold the API key itself.
 pub(crate) const API_KEY_VARIABLE: &str = "LOGPLEX_API_KEY";
@@ -36,7 +38,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Show what `serve` would run with and where each setting comes from, without secrets
     CheckConfig(ServeArgs),
-    /// Follow a channel in this terminal
+    /// Follow channels in this terminal
     Tail(TailArgs),
     /// List, make, show and remove channels
     Channels(ChannelsArgs),
@@ -46,6 +48,11 @@ pub(crate) enum Command {
     Drains(DrainsArgs),
     /// The first minute: a server on a fresh store, and with -- CMD a command whose output it shows
     Dev(DevArgs),
+    /// Write a script that lets a shell complete commands and flags
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -117,6 +124,15 @@ pub(crate) struct ServeArgs {
     /// The most drains that one channel may have; one more is answered 422
     #[arg(long, env = "LOGPLEX_MAX_DRAINS", value_name = "N", default_value_t = DEFAULT_MAX_DRAINS)]
     max_drains: NonZeroUsize,
+    /// How many MiB of memory the newest messages of all channels may take; what was not used for longest is read
+    /// back from the disk when it is asked for. 0 keeps no history at all
+    #[arg(long, env = "LOGPLEX_HISTORY_MEMORY", value_name = "MIB", default_value_t = HISTORY_MEMORY_MIB,
+        value_parser = clap::value_parser!(u32).range(0..=1024 * 1024))]
+    history_memory: u32,
+    /// How many MiB of them are kept on the disk; beyond, the channels that were not written to for longest lose
+    /// theirs. Files may take more for a while
+    #[arg(long, env = "LOGPLEX_HISTORY_DISK", value_name = "MIB", default_value_t = HISTORY_DISK_MIB)]
+    history_disk: u32,
     /// How many threads do the work; half as many as there are cores if absent
     #[arg(long, env = "LOGPLEX_WORKERS", value_name = "N")]
     workers: Option<NonZeroUsize>,
@@ -178,6 +194,7 @@ impl TryFrom<ServeArgs> for Config {
             syslog_idle: Duration::from_secs(args.syslog_idle.get().into()),
             grace: Duration::from_secs(args.grace.into()),
             ring: RingLimits::default(),
+            history: ShelfLimits::mebibytes(args.history_memory, args.history_disk),
         })
     }
 }
@@ -190,40 +207,6 @@ pub(crate) struct DevArgs {
     /// A command to run; its output goes through the server and is shown here
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct TailArgs {
-    /// The channel to follow
-    pub(crate) channel: String,
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// The API key; better given as LOGPLEX_API_KEY, where other users cannot see it
-    #[arg(long, env = "LOGPLEX_API_KEY", value_name = "KEY", hide_env_values = true)]
-    pub(crate) key: Option<String>,
-    /// Only this source, such as app or heroku
-    #[arg(long, value_name = "NAME")]
-    pub(crate) source: Option<String>,
-    /// Only this process, such as web.1, or web for all of that kind
-    #[arg(long, value_name = "NAME")]
-    pub(crate) ps: Option<String>,
-    /// How many lines of history to show first
-    #[arg(short = 'n', long = "num", value_name = "LINES", default_value_t = 100)]
-    pub(crate) num: u32,
-    /// Show the history and end
-    #[arg(long)]
-    pub(crate) no_follow: bool,
-    /// How to write lines
-    #[arg(short = 'o', long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Output {
-    /// `TIME SOURCE[PROCID]: MSG`
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 #[cfg(test)]

@@ -87,14 +87,15 @@ impl ApiClient {
         let (status, answer) = answered.with_context(|| {
             format!("the server at {} did not answer within {} s", self.base, ANSWER_TIMEOUT.as_secs())
         })??;
-        if status == StatusCode::UNAUTHORIZED {
-            bail!(
-                "the server refused the API key: set LOGPLEX_API_KEY to the key it showed at its first start"
-            );
-        }
         let json: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
         if !status.is_success() {
             let mut problem = String::new();
+            if status == StatusCode::UNAUTHORIZED {
+                problem.push_str(
+                    "it refused the API key; set LOGPLEX_API_KEY to the key it showed at its first start",
+                );
+                bail!(Refused { status, problem, answer: json });
+            }
             escape(json["error"].as_str().unwrap_or("no reason given"), &mut problem);
             bail!(Refused { status, problem, answer: json });
         }
@@ -126,4 +127,13 @@ pub(crate) struct Refused {
     pub(crate) problem: String,
     /// All that it said, if that was JSON.
     pub(crate) answer: Value,
+}
+
+impl Refused {
+    /// Whether what was named is not there. A session for no channel is refused as the original does it, with 422.
+    pub(crate) fn is_not_there(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+            || (self.status == StatusCode::UNPROCESSABLE_ENTITY
+                && self.answer["error"] == "channel not found")
+    }
 }

@@ -10,7 +10,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use http::StatusCode;
 use serde_json::Value;
 
 use crate::client::{ApiClient, Refused};
@@ -106,7 +105,7 @@ impl Session {
 /// What a failed command ends with: the error is told by the caller.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Refused>() {
-        Some(refused) if refused.status == StatusCode::NOT_FOUND => ExitCode::from(NOT_THERE),
+        Some(refused) if refused.is_not_there() => ExitCode::from(NOT_THERE),
         _ => ExitCode::FAILURE,
     }
 }
@@ -118,7 +117,7 @@ fn path(segments: &[&str]) -> String {
 }
 
 /// Writes to stdout. That nobody reads it any more is a quiet end.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write"),

@@ -9,11 +9,10 @@ use logplex_core::shuttle::{Builder, Report};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{DevArgs, Output, TailArgs};
+use crate::cli::DevArgs;
 use crate::client::ApiClient;
-use crate::command::ApiArgs;
 use crate::config::{Config, PASSING_GRACE, Secret};
-use crate::follow::Follower;
+use crate::follow::{Color, Follower, Look, Request};
 use crate::serve::Server;
 use crate::stop_on_signals;
 
@@ -60,19 +59,11 @@ async fn run_command(
     key: Secret,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    let tail_args = TailArgs {
-        channel: CHANNEL.to_owned(),
-        api: ApiArgs { url: base.to_owned(), api_key_file: None },
-        key: None,
-        source: None,
-        ps: None,
-        num: 0,
-        no_follow: false,
-        output: Output::Text,
-    };
+    let (request, look) = (Request::live(CHANNEL), Look::of_stdout(Color::Auto));
     let api = ApiClient::new(base, key)?;
     let connected = Notify::new();
-    let follower = Follower { args: &tail_args, api: &api, reconnect: false, connected: &connected };
+    let follower =
+        Follower { request: &request, look: &look, api: &api, reconnect: false, connected: &connected };
     // The tail ends when the server does, after it was sent the last line; it is never cut short.
     let never = CancellationToken::new();
     let command = async {

@@ -1,265 +1,450 @@
-//! `logplex tail`: follows a channel over a websocket and writes its lines.
+//! `logplex tail`: follows channels over websockets and writes their lines.
 //!
-//! It asks for JSON, whatever it writes: the cursors in it tell, after a reconnect, which lines of the
-//! history were already shown. Lines are hostile: on a terminal, control characters are escaped.
+//! It asks for JSON, whatever it writes: the cursors in it tell, after a reconnect, where each channel goes on. The
+//! channels share nothing but stdout. All streams are opened before anything is written, so that a wrong name is
+//! told at once. Lines are hostile: on a terminal, control characters are escaped.
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
+use chrono::Utc;
 use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use http::StatusCode;
 use logplex_core::outlet::{Trust, tls_config};
-use serde::Deserialize;
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{Connector, connect_async_tls_with_config};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config, tungstenite,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Output, TailArgs};
+use self::args::HISTORY;
+pub(crate) use self::args::{Color, Request, TailArgs};
+pub(crate) use self::escape::{escape, escape_json};
+pub(crate) use self::look::Look;
+use self::look::{Line, has_colour};
+use self::stdout::{NobodyReads, Stdout, reader_gone};
 use crate::client::{ApiClient, Refused};
+use crate::http::encode_segment;
 
-/// After a reconnect, how much history is asked for; as much as the server keeps.
-const CATCH_UP: u32 = 1500;
+mod args;
+mod escape;
+mod look;
+mod stdout;
+mod time;
 
-/// The pause before the second reconnect and the longest one.
-const BACKOFF: Duration = Duration::from_millis(250);
+/// How long a stream may take to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The server pings every 15 s; one that is not heard for this long is gone, though no one said so.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// The largest websocket message: the server's largest is one line of 64 KiB, each byte of it escaped in JSON.
+const MESSAGE_MAX: usize = 1024 * 1024;
+
+/// Pauses between attempts to connect: random up to a bound that doubles from the first of these to the second.
+const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// One line as the server sends it.
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    cursor: Option<std::borrow::Cow<'a, str>>,
-    time: std::borrow::Cow<'a, str>,
-    source: std::borrow::Cow<'a, str>,
-    procid: std::borrow::Cow<'a, str>,
-    message: std::borrow::Cow<'a, str>,
-}
+/// A stream that lasted this long was a good one: the next attempt is made at once.
+const STEADY: Duration = Duration::from_secs(1);
 
-/// Why following ended.
-enum Ended {
-    /// All that was asked for was written, or nobody reads our output any more.
-    Done,
-    /// The connection broke: worth another try.
-    Broken(anyhow::Error),
-}
+type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Follows one channel, as `args` ask.
+/// Follows what `request` asks for.
 #[derive(Debug)]
 pub(crate) struct Follower<'a> {
-    pub(crate) args: &'a TailArgs,
+    pub(crate) request: &'a Request,
+    pub(crate) look: &'a Look,
     pub(crate) api: &'a ApiClient,
     /// Whether a stream that breaks is opened again.
     pub(crate) reconnect: bool,
-    /// Rung when the stream is open for the first time.
+    /// Rung when all streams are open for the first time.
     pub(crate) connected: &'a Notify,
 }
 
+/// A channel's place in the stream: what was written, so that nothing is written twice.
+#[derive(Debug, Default)]
+struct Place {
+    /// The newest cursor, as the server wrote it.
+    cursor: Option<String>,
+    /// The same as far as we understand it: an epoch and a sequence number.
+    newest: Option<(String, u64)>,
+}
+
+/// How the stream of a channel ended.
+#[derive(Debug)]
+enum Ended {
+    /// The server closed it, as agreed where nothing is followed.
+    Closed,
+    /// Something broke.
+    Broken(anyhow::Error),
+}
+
 impl Follower<'_> {
-    /// Follows until the history is written (without following), the reader of stdout goes away, the stream
-    /// ends for good, or `stop`.
+    /// Follows until the history is written (without following), the time to end has come, the reader of stdout goes
+    /// away, a stream ends for good, or `stop`.
+    ///
+    /// # Errors
+    /// When a channel is not there, the server cannot be reached at the start, or refuses.
     pub(crate) async fn run(&self, stop: &CancellationToken) -> anyhow::Result<()> {
-        let mut printer = Printer::new(self.args.output);
-        let mut num = self.args.num;
-        let mut failures = 0u32;
-        loop {
-            let connected_before = printer.connected;
-            let ended = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                ended = self.session(num, &mut printer) => ended,
-            };
-            let problem = match ended {
-                Ok(Ended::Done) => return Ok(()),
-                Ok(Ended::Broken(_)) if !self.reconnect => return Ok(()),
-                Ok(Ended::Broken(problem)) if self.args.no_follow => return Err(problem),
-                Ok(Ended::Broken(problem)) => {
-                    failures = 0;
-                    problem
-                }
-                // What was never reached, or says no, is for the user to mend.
-                Err(problem) if !connected_before || problem.is::<Refused>() => return Err(problem),
-                Err(problem) => problem,
-            };
-            num = CATCH_UP;
-            failures += 1;
-            printer.status(&format!("{problem:#}; reconnecting"));
-            let most = BACKOFF_MAX.min(BACKOFF * 2u32.saturating_pow(failures.min(10)));
-            let pause = if failures == 1 { Duration::ZERO } else { most.mul_f64(fastrand::f64()) };
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
-            }
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = reader_gone() => Ok(()),
+            () = self.until() => Ok(()),
+            ended = self.follow_all() => ended,
+        };
+        match ended {
+            Err(error) if error.is::<NobodyReads>() => Ok(()),
+            ended => ended,
         }
     }
 
-    async fn session(&self, num: u32, printer: &mut Printer) -> anyhow::Result<Ended> {
-        let args = self.args;
-        let mut body = json!({ "channel_id": args.channel, "num": num, "tail": !args.no_follow });
-        for (key, value) in [("source", &args.source), ("ps", &args.ps)] {
-            if let Some(value) = value {
-                body[key] = value.as_str().into();
+    /// Comes back when nothing that comes can be wanted any more.
+    async fn until(&self) {
+        match self.request.until {
+            Some(until) if self.request.follow => {
+                let left = until.signed_duration_since(Utc::now()).to_std().unwrap_or_default();
+                tokio::time::sleep(left).await;
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn follow_all(&self) -> anyhow::Result<()> {
+        let channels = &self.request.channels;
+        let opened = try_join_all(channels.iter().map(|channel| self.begin(channel))).await?;
+        self.connected.notify_one();
+        let (stdout, broken) = (Stdout::new(), Outages::new());
+        let all = channels.iter().zip(opened);
+        try_join_all(
+            all.map(|(channel, (stream, place))| self.follow(channel, stream, place, &stdout, &broken)),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Opens a channel's stream for the first time.
+    async fn begin(&self, channel: &str) -> anyhow::Result<(Stream, Place)> {
+        let mut place = Place::default();
+        if self.request.num == 0 && self.request.follow && self.reconnect {
+            // Without a line there is no cursor, and after a reconnect nothing would tell what is old.
+            place = self.newest(channel).await?;
+            if place.cursor.is_some() {
+                return Ok((self.open(channel, HISTORY, &self.request.filters, &place).await?, place));
             }
         }
-        let answer = self.api.post("/v3/sessions", &body).await?;
+        let stream = self.open(channel, self.request.num, &self.request.filters, &place).await?;
+        Ok((stream, place))
+    }
+
+    /// The place behind all that a channel has now.
+    async fn newest(&self, channel: &str) -> anyhow::Result<Place> {
+        let mut place = Place::default();
+        let body = json!({ "channel_id": channel, "num": 1, "tail": false });
+        let mut stream = self.connect(channel, &body, &place).await?;
+        while let Ok(Some(Ok(message))) = timeout(SILENCE, stream.next()).await {
+            if let Message::Text(text) = message {
+                place.read(&text)?;
+            }
+        }
+        Ok(place)
+    }
+
+    async fn open(
+        &self,
+        channel: &str,
+        num: u32,
+        filters: &serde_json::Value,
+        place: &Place,
+    ) -> anyhow::Result<Stream> {
+        let mut body = filters.clone();
+        body["channel_id"] = channel.into();
+        body["num"] = num.into();
+        body["tail"] = self.request.follow.into();
+        self.connect(channel, &body, place).await
+    }
+
+    /// Makes a session and opens its stream behind `place`.
+    async fn connect(
+        &self,
+        channel: &str,
+        body: &serde_json::Value,
+        place: &Place,
+    ) -> anyhow::Result<Stream> {
+        let answer = self.api.post("/v3/sessions", body).await.map_err(|error| {
+            match error.downcast_ref::<Refused>() {
+                Some(refused) if refused.is_not_there() => {
+                    let mut name = String::from("channel ");
+                    escape(channel, &mut name);
+                    error.context(name)
+                }
+                _ => error,
+            }
+        })?;
         let url = answer["url"].as_str().context("the server's answer has no session URL")?;
-        let url =
-            format!("ws{}?format=json", url.strip_prefix("http").context("the session URL is not http")?);
+        let url = url.strip_prefix("http").context("the session URL is not http")?;
+        let mut url = format!("ws{url}?format=json");
+        if let Some(cursor) = &place.cursor {
+            write!(url, "&after={}", encode_segment(cursor))?;
+        }
         let trust = if url.starts_with("wss:") { Trust::Platform } else { Trust::Insecure };
         let connector = Connector::Rustls(tls_config(trust)?);
-        let (mut stream, _response) = connect_async_tls_with_config(url, None, true, Some(connector))
-            .await
-            .context("cannot open the stream")?;
-        printer.connected = true;
-        self.connected.notify_one();
-        while let Some(message) = stream.next().await {
-            match message {
-                Ok(Message::Text(text)) => match printer.print(&text) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ended::Done),
-                    Err(error) => bail!("cannot write: {error}"),
-                },
-                Ok(Message::Close(_)) if args.no_follow => return Ok(Ended::Done),
-                Ok(Message::Close(_)) => {
-                    return Ok(Ended::Broken(anyhow::anyhow!("the server ended the stream")));
+        let config =
+            WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+        let opening = connect_async_tls_with_config(url, Some(config), true, Some(connector));
+        let opened = timeout(OPEN_TIMEOUT, opening).await.context("the stream did not open in time")?;
+        let (stream, _response) = opened.map_err(not_opened)?;
+        Ok(stream)
+    }
+
+    /// Writes a channel's lines, over as many streams as it takes.
+    async fn follow(
+        &self,
+        channel: &str,
+        mut stream: Stream,
+        mut place: Place,
+        stdout: &Stdout,
+        outages: &Outages,
+    ) -> anyhow::Result<()> {
+        let mut failures = 0;
+        loop {
+            let opened_at = Instant::now();
+            let problem = match self.write_lines(channel, &mut stream, &mut place, stdout).await? {
+                Ended::Closed => return Ok(()),
+                Ended::Broken(_) if !self.reconnect => return Ok(()),
+                Ended::Broken(problem) if !self.request.follow => return Err(problem),
+                Ended::Broken(problem) => problem,
+            };
+            outages.begin(&problem);
+            if opened_at.elapsed() >= STEADY {
+                failures = 0;
+            }
+            stream = loop {
+                let most = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
+                let pause = if failures == 0 { Duration::ZERO } else { most.mul_f64(fastrand::f64()) };
+                tokio::time::sleep(pause).await;
+                failures += 1;
+                match self.open(channel, HISTORY, &self.request.filters, &place).await {
+                    Ok(stream) => break stream,
+                    Err(problem) if is_final(&problem) => return Err(problem),
+                    Err(_) => {}
                 }
-                Ok(_) => {}
-                Err(error) => {
+            };
+            outages.end();
+        }
+    }
+
+    /// Writes what a stream brings until it ends.
+    async fn write_lines(
+        &self,
+        channel: &str,
+        stream: &mut (impl futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+        place: &mut Place,
+        stdout: &Stdout,
+    ) -> anyhow::Result<Ended> {
+        loop {
+            let Ok(heard) = timeout(SILENCE, stream.next()).await else {
+                let seconds = SILENCE.as_secs();
+                return Ok(Ended::Broken(anyhow!("nothing was heard from the server for {seconds} s")));
+            };
+            match heard {
+                Some(Ok(Message::Text(text))) => {
+                    let mut out = String::with_capacity(text.len());
+                    let now = Utc::now();
+                    for (json, line) in place.read(&text)? {
+                        self.look.render(channel, json, &line, now, &mut out);
+                    }
+                    stdout.write(&out).await?;
+                }
+                Some(Ok(Message::Close(_))) | None if !self.request.follow => return Ok(Ended::Closed),
+                Some(Ok(Message::Close(_))) | None => {
+                    return Ok(Ended::Broken(anyhow!("the server ended the stream")));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
                     return Ok(Ended::Broken(anyhow::Error::new(error).context("the stream broke")));
                 }
             }
         }
-        Ok(if args.no_follow { Ended::Done } else { Ended::Broken(anyhow::anyhow!("the stream ended")) })
     }
 }
 
-/// Writes lines, and knows which were written.
-struct Printer {
-    output: Output,
-    terminal: bool,
-    colour: bool,
-    connected: bool,
-    /// The epoch and sequence of the newest line written.
-    last: Option<(String, u64)>,
-}
-
-impl Printer {
-    fn new(output: Output) -> Printer {
-        let terminal = io::stdout().is_terminal();
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Printer { output, terminal, colour, connected: false, last: None }
-    }
-
-    fn print(&mut self, text: &str) -> io::Result<()> {
-        let mut out = String::with_capacity(text.len());
+impl Place {
+    /// The lines of a message that were not there before, each with its JSON.
+    ///
+    /// # Errors
+    /// When one is not understood: it cannot be shown, and must not disappear.
+    fn read<'a>(&mut self, text: &'a str) -> anyhow::Result<Vec<(&'a str, Line<'a>)>> {
+        let mut lines = Vec::new();
         for json in text.lines() {
-            let Ok(line) = serde_json::from_str::<Line<'_>>(json) else { continue };
-            if self.is_new(&line) {
-                match self.output {
-                    Output::Json => self.push_json(json, &mut out),
-                    Output::Text => self.write_line(&line, &mut out),
-                }
-                out.push('\n');
+            let line: Line<'a> =
+                serde_json::from_str(json).context("the server sent a line that is not understood")?;
+            if self.passes(line.cursor.as_deref()) {
+                lines.push((json, line));
             }
         }
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(out.as_bytes())?;
-        stdout.flush()
+        Ok(lines)
     }
 
-    /// False for what was written before the connection broke.
-    fn is_new(&mut self, line: &Line<'_>) -> bool {
-        let Some((epoch, sequence)) = line.cursor.as_deref().and_then(|cursor| cursor.split_once('-')) else {
-            return true;
-        };
-        let Ok(sequence) = sequence.parse::<u64>() else { return true };
-        match &mut self.last {
-            Some((last_epoch, last)) if last_epoch == epoch => {
-                let new = sequence > *last;
-                *last = sequence.max(*last);
+    /// False for what was there before the connection broke.
+    fn passes(&mut self, cursor: Option<&str>) -> bool {
+        let Some(cursor) = cursor else { return true };
+        let understood =
+            cursor.split_once('-').and_then(|(epoch, sequence)| Some((epoch, sequence.parse::<u64>().ok()?)));
+        let new = match (&mut self.newest, understood) {
+            (Some((epoch, newest)), Some((this, sequence))) if epoch == this => {
+                let new = sequence > *newest;
+                *newest = sequence.max(*newest);
                 new
             }
-            last => {
-                *last = Some((epoch.to_owned(), sequence));
+            (newest, understood) => {
+                *newest = understood.map(|(epoch, sequence)| (epoch.to_owned(), sequence));
                 true
             }
+        };
+        if new {
+            self.cursor = Some(cursor.to_owned());
         }
-    }
-
-    fn write_line(&self, line: &Line<'_>, out: &mut String) {
-        let head = format!("{} {}[{}]:", line.time, line.source, line.procid);
-        if self.colour {
-            // The same process always has the same colour; notices of losses are yellow.
-            let sum: u32 = line.source.bytes().chain(line.procid.bytes()).map(u32::from).sum();
-            let colour =
-                if line.cursor.is_none() { 33 } else { [32, 36, 35, 34, 92, 96, 95][(sum % 7) as usize] };
-            out.push_str(&format!("\x1b[{colour}m"));
-            self.push_text(&head, out);
-            out.push_str("\x1b[0m ");
-        } else {
-            self.push_text(&head, out);
-            out.push(' ');
-        }
-        self.push_text(&line.message, out);
-    }
-
-    /// Line breaks never pass; on a terminal no control character does.
-    fn push_text(&self, text: &str, out: &mut String) {
-        if self.terminal {
-            return escape(text, out);
-        }
-        for char in text.chars() {
-            match char {
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                char => out.push(char),
-            }
-        }
-    }
-
-    /// JSON stays as it came, but for what a terminal would obey.
-    fn push_json(&self, json: &str, out: &mut String) {
-        if self.terminal { escape_json(json, out) } else { out.push_str(json) }
-    }
-
-    /// A word on what happens, apart from the data.
-    fn status(&self, text: &str) {
-        if io::stderr().is_terminal() {
-            eprintln!("\x1b[2mlogplex: {text}\x1b[0m");
-        } else {
-            eprintln!("logplex: {text}");
-        }
+        new
     }
 }
 
-/// Adds text without anything that a terminal would obey.
-pub(crate) fn escape(text: &str, out: &mut String) {
-    for char in text.chars() {
-        match char {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push('\t'),
-            char if char.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(char))),
-            char if turns_text(char) => out.extend(char.escape_unicode()),
-            char => out.push(char),
-        }
-    }
+/// How many of the streams are broken, to say so once and not once for each.
+#[derive(Debug)]
+struct Outages {
+    broken: AtomicUsize,
+    dim: bool,
 }
 
-/// Adds JSON in which what a terminal would obey has another spelling: inside its strings, where alone such
-/// characters can be, but for the line breaks between its members.
-pub(crate) fn escape_json(json: &str, out: &mut String) {
-    for char in json.chars() {
-        if (char.is_control() && char != '\n') || turns_text(char) {
-            out.push_str(&format!("\\u{:04x}", u32::from(char)));
+impl Outages {
+    fn new() -> Outages {
+        let terminal = io::stderr().is_terminal();
+        let dim = terminal && has_colour(Color::Auto, true, std::env::var_os);
+        Outages { broken: AtomicUsize::new(0), dim }
+    }
+
+    /// A word on what happens, apart from the data, if all was well until now.
+    fn begin(&self, problem: &anyhow::Error) {
+        if self.broken.fetch_add(1, Ordering::Relaxed) > 0 {
+            return;
+        }
+        let mut text = String::from("logplex: ");
+        escape(&format!("{problem:#}; reconnecting"), &mut text);
+        if self.dim {
+            eprintln!("\x1b[2m{text}\x1b[0m");
         } else {
-            out.push(char);
+            eprintln!("{text}");
         }
+    }
+
+    fn end(&self) {
+        self.broken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Whether a character changes the direction of the text around it, so that a line could show another order
-/// than it has (CVE-2021-42574).
-fn turns_text(char: char) -> bool {
-    matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Why a stream did not open: a refusal, or a connection that failed.
+fn not_opened(error: tungstenite::Error) -> anyhow::Error {
+    match error {
+        tungstenite::Error::Http(response) => {
+            let (status, body) = (response.status(), response.body().as_deref().unwrap_or_default());
+            let mut problem = String::new();
+            escape(String::from_utf8_lossy(body).trim(), &mut problem);
+            anyhow::Error::new(Refused { status, problem, answer: serde_json::Value::Null })
+        }
+        error => error.into(),
+    }
+    .context("cannot open the stream")
+}
+
+/// Whether asking again cannot help: the server understood, and said no.
+fn is_final(problem: &anyhow::Error) -> bool {
+    problem.downcast_ref::<Refused>().is_some_and(|refused| {
+        let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+        refused.status.is_client_error() && !passing.contains(&refused.status)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    fn refused(status: u16) -> anyhow::Error {
+        let status = StatusCode::from_u16(status).unwrap();
+        let refused = Refused { status, problem: String::new(), answer: json!({}) };
+        anyhow::Error::new(refused).context("app")
+    }
+
+    #[test]
+    fn what_the_client_must_mend_is_final() {
+        for (status, expected) in
+            [(401, true), (404, true), (422, true), (408, false), (429, false), (500, false), (503, false)]
+        {
+            assert_eq!(is_final(&refused(status)), expected, "{status}");
+        }
+        assert!(!is_final(&anyhow!("cannot reach the server")));
+        let answered = |status: u16| {
+            let response = http::Response::builder().status(status).body(Some(b"a \x1b\n".to_vec())).unwrap();
+            not_opened(tungstenite::Error::Http(Box::new(response)))
+        };
+        assert!(is_final(&answered(400)) && !is_final(&answered(502)));
+        let text = format!("{:#}", answered(400));
+        assert_eq!(text, "cannot open the stream: the server answered 400 Bad Request: a \\x1b");
+        assert!(!is_final(&not_opened(tungstenite::Error::ConnectionClosed)));
+    }
+
+    /// How a stream that brings `messages` ends, and after how long.
+    async fn ended(
+        messages: impl futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    ) -> (String, Duration) {
+        let api = ApiClient::new("http://127.0.0.1:9", Secret::new("key".to_owned())).unwrap();
+        let (request, look, connected) = (Request::live("app"), Look::default(), Notify::new());
+        let follower =
+            Follower { request: &request, look: &look, api: &api, reconnect: true, connected: &connected };
+        let (mut messages, mut place, begun) = (messages, Place::default(), Instant::now());
+        let ended = follower.write_lines("app", &mut messages, &mut place, &Stdout::new()).await.unwrap();
+        (format!("{ended:?}"), begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_not_heard_is_gone_and_one_that_pings_is_not() {
+        let (problem, after) = ended(futures_util::stream::pending()).await;
+        assert!(problem.contains("nothing was heard from the server for 60 s"), "{problem}");
+        assert_eq!(after, Duration::from_secs(60));
+        let pings = futures_util::stream::unfold(20, |left: u32| async move {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            (left > 0).then(|| (Ok(Message::Ping("".into())), left - 1))
+        });
+        let (problem, after) = ended(std::pin::pin!(pings)).await;
+        assert!(problem.contains("the server ended the stream"), "{problem}");
+        assert_eq!(after, Duration::from_secs(21 * 15));
+    }
+
+    #[test]
+    fn a_place_lets_each_cursor_pass_once() {
+        let mut place = Place::default();
+        let mut seen =
+            |cursors: &[Option<&str>]| cursors.iter().map(|&cursor| place.passes(cursor)).collect::<Vec<_>>();
+        assert_eq!(seen(&[Some("a-1"), Some("a-3"), None]), [true, true, true]);
+        assert_eq!(seen(&[Some("a-2"), Some("a-3"), None, Some("a-4")]), [false, false, true, true]);
+        // Another epoch counts anew, and what is not understood always passes.
+        assert_eq!(seen(&[Some("b-1"), Some("b-1"), Some("odd"), Some("odd")]), [true, false, true, true]);
+        assert_eq!(place.cursor.as_deref(), Some("odd"));
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_an_error() {
+        let mut place = Place::default();
+        assert_eq!(place.read("{\"cursor\":\"a-1\"}\n{}\n").unwrap().len(), 2);
+        assert!(place.read("{\"cursor\":\"a-2\"}\nnonsense\n").is_err());
+    }
 }

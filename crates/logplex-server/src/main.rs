@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::CommandFactory;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ mod destination;
 mod dev;
 mod drain;
 mod follow;
+mod history;
 mod http;
 mod hub;
 mod mailbox;
@@ -102,9 +104,23 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Tail(args) => {
+            let (request, look) = match args.check(chrono::Utc::now()) {
+                Ok(checked) => checked,
+                Err(error) => {
+                    eprintln!("logplex: {error:#}");
+                    return Ok(ExitCode::from(USAGE));
+                }
+            };
             let api = args.api.client(args.key.clone())?;
             let stop = stop_on_signals()?;
-            let follower = Follower { args: &args, api: &api, reconnect: true, connected: &Notify::new() };
+            let connected = Notify::new();
+            let follower = Follower {
+                request: &request,
+                look: &look,
+                api: &api,
+                reconnect: true,
+                connected: &connected,
+            };
             follower.run(&stop).await?;
             Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
         }
@@ -112,6 +128,12 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::Tokens(args) => command::tokens::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Drains(args) => command::drains::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Dev(args) => dev::run(args).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "logplex", &mut script);
+            command::print(&String::from_utf8(script)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

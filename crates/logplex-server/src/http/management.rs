@@ -22,7 +22,7 @@ use crate::metrics::ledger_json;
 use crate::store::{ChannelRecord, DrainRecord, TokenRecord};
 
 /// The longest channel id and token name, in bytes.
-const NAME_MAX: usize = 200;
+pub(super) const NAME_MAX: usize = 200;
 
 /// The largest body, far above what the most tokens need.
 const BODY_MAX: usize = 1024 * 1024;
@@ -193,7 +193,10 @@ pub(super) async fn get_logs(
     let channel = app.hub.channel(&id).ok_or_else(|| refused(HubError::NotFound))?;
     // As the original: what is no number is the default.
     let count = query.num.and_then(|num| num.parse().ok()).unwrap_or(100);
-    let parts = channel.history(count, |_, _| true);
+    let (parts, whole) = channel.newest(count).await;
+    if !whole {
+        return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "failed to fetch channel logs"));
+    }
     let messages: usize = parts.iter().map(Part::messages).sum();
     let wire = |part: &Part<Batch>| part.chunk().drain_form().wire(part.range());
     let body: Vec<u8> = parts.iter().map(wire).fold(Vec::new(), |mut body, piece| {

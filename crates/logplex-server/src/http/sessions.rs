@@ -21,7 +21,7 @@ use crate::store::SessionRecord;
 use crate::tail::{self, Format, Seat};
 
 /// How many messages of history a session gets if it does not say.
-const DEFAULT_NUM: u32 = 100;
+pub(super) const DEFAULT_NUM: u32 = 100;
 
 /// What a client may send us in one websocket message; it has nothing to say but pongs.
 const FROM_CLIENT_MAX: usize = 4 * 1024;
@@ -79,7 +79,7 @@ fn num(value: Option<&Value>) -> Result<u32, Response> {
 }
 
 /// `false`, `null`, `0` and their strings mean no tail; the original went by the key alone.
-fn is_true(value: Option<&Value>) -> bool {
+pub(super) fn is_true(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => false,
         Some(Value::String(text)) => !matches!(text.as_str(), "" | "0" | "false" | "no"),

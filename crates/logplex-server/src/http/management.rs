@@ -21,7 +21,7 @@ use crate::metrics::ledger_json;
 use crate::store::{ChannelRecord, DrainRecord, TokenRecord};
 
 /// The longest channel id and token name, in bytes.
-const NAME_MAX: usize = 200;
+pub(super) const NAME_MAX: usize = 200;
 
 /// The largest body, far above what the most tokens need.
 const BODY_MAX: usize = 1024 * 1024;

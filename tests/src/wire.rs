@@ -122,7 +122,7 @@ fn read_exactly(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> i
 }
 
 /// A line without its end; `None` at the end of input.
-fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
+pub(crate) fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     reader.take(MAX_LINE).read_until(b'\n', &mut line)?;
     if line.is_empty() {

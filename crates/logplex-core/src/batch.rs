@@ -256,6 +256,12 @@ impl Batch {
         })
     }
 
+    /// A message's text.
+    #[cfg(feature = "grep")]
+    pub(crate) fn text(&self, index: usize) -> &[u8] {
+        self.entries[index].head.text(self.frame(index))
+    }
+
     fn frame(&self, index: usize) -> &[u8] {
         let Entry { start, end, .. } = self.entries[index];
         &self.bytes[start as usize..end as usize]
@@ -301,6 +307,38 @@ impl Batch {
             builder.end_frame();
         }
         builder.build()
+    }
+
+    /// Appends the messages of `range` octet-counted and strict, each with its source spelled out, so that what
+    /// [`Batch::read_back`] makes of them needs no token.
+    pub fn write_strict(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        let mut spelled = Vec::new();
+        for index in range {
+            let mut message = self.message(index);
+            let entry = &self.entries[index];
+            // Without structured data a text may look like some; with a nil one it cannot.
+            let frame = if message.structured_data.is_some() && !entry.source_is_token_name {
+                self.frame(index)
+            } else {
+                message.app = self.source(index);
+                spelled.clear();
+                message.write(&mut spelled);
+                &spelled
+            };
+            put_count(out, frame.len());
+            out.extend_from_slice(frame);
+        }
+    }
+
+    /// Reads what [`Batch::write_strict`] wrote, as received at `now`.
+    ///
+    /// # Errors
+    /// As [`Batch::decode`].
+    pub fn read_back(bytes: Bytes, now: DateTime<Utc>) -> Result<Batch, BatchError> {
+        // A source that is literally `token` is one here: the name that would stand in for it is the same.
+        let token_name = Arc::from("token");
+        let (form, limit) = (Form::Any, FrameLimit::MAX);
+        Batch::decode(bytes, &Origin { token_name, token: "".into(), form, limit, now })
     }
 
     /// Appends a message as a tail shows it: `TIME SOURCE[PROCID]: MSG` and one newline. CR and LF inside the

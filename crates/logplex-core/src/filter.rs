@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::batch::Batch;
 use crate::chunk::{Chunk, Part};
 
-/// Names to include and to exclude, and a severity. The default keeps everything.
+/// Names to include and to exclude, a severity, times and texts. All that is said must hold; the default keeps
+/// everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only these sources; empty: all.
@@ -21,7 +24,65 @@ pub struct Filter {
     pub exclude_ps: Vec<String>,
     /// Only messages this severe or more, as 0 (emergency) to 7 (debug).
     pub min_severity: Option<u8>,
+    /// Only messages whose own time is this or later; where that is no date, the time they were received.
+    pub since: Option<DateTime<Utc>>,
+    /// Only messages whose own time is before this.
+    pub until: Option<DateTime<Utc>>,
+    /// Only messages whose text all of these match.
+    #[cfg(feature = "grep")]
+    pub grep: Vec<Pattern>,
+    /// No message whose text one of these matches.
+    #[cfg(feature = "grep")]
+    pub exclude: Vec<Pattern>,
 }
+
+/// A regular expression for texts. It takes time linear in the text, whatever the expression is.
+#[cfg(feature = "grep")]
+#[derive(Clone, Debug)]
+pub struct Pattern(regex::bytes::Regex);
+
+#[cfg(feature = "grep")]
+impl Pattern {
+    /// The longest expression, in bytes.
+    pub const LENGTH_MAX: usize = 1024;
+
+    /// How large an expression may become, and its cache: what one costs a message is bounded by this.
+    const SIZE_MAX: usize = 256 * 1024;
+
+    /// # Errors
+    /// What is wrong with the expression, on one line, or that it is too large.
+    pub fn new(expression: &str) -> Result<Pattern, String> {
+        if expression.len() > Pattern::LENGTH_MAX {
+            return Err(format!("longer than {} bytes", Pattern::LENGTH_MAX));
+        }
+        let mut builder = regex::bytes::RegexBuilder::new(expression);
+        builder.size_limit(Pattern::SIZE_MAX).dfa_size_limit(Pattern::SIZE_MAX).nest_limit(50);
+        match builder.build() {
+            Ok(regex) => Ok(Pattern(regex)),
+            Err(regex::Error::CompiledTooBig(_)) => Err("too large when compiled".to_owned()),
+            // The last line says what is wrong, those ahead of it show where.
+            Err(error) => {
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default().trim();
+                Err(last.strip_prefix("error: ").unwrap_or(last).to_owned())
+            }
+        }
+    }
+
+    fn matches(&self, text: &[u8]) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+#[cfg(feature = "grep")]
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+#[cfg(feature = "grep")]
+impl Eq for Pattern {}
 
 /// What a filter looks at; messages that agree in it share one verdict.
 type Seen<'a> = (u8, &'a [u8], &'a [u8]);
@@ -34,7 +95,7 @@ impl Filter {
 
     /// Whether the message at `index` is kept.
     pub fn keeps(&self, batch: &Batch, index: usize) -> bool {
-        self.judge(seen(batch, index))
+        self.judge(seen(batch, index)) && self.judge_own(batch, index)
     }
 
     /// What is kept of a part: the part itself if that is all of it, else the kept messages in a small buffer
@@ -53,12 +114,18 @@ impl Filter {
                 _ => self.judge(seen),
             };
             last = Some((seen, verdict));
-            verdict
+            verdict && self.judge_own(batch, index)
         };
-        if range.clone().all(&mut keep) {
-            return Some(part.clone());
+        let Some(first) = range.clone().find(|&index| !keep(index)) else { return Some(part.clone()) };
+        // Texts are not matched twice.
+        let mut kept = Vec::with_capacity(range.len());
+        kept.extend(range.start..first);
+        kept.extend((first + 1..range.end).filter(|&index| keep(index)));
+        if kept.is_empty() {
+            return None;
         }
-        let kept = batch.filtered(|index| range.contains(&index) && keep(index))?;
+        let mut rest = kept.iter().peekable();
+        let kept = batch.filtered(|index| rest.next_if_eq(&&index).is_some())?;
         (kept.count() > 0).then(|| Part::numbered(Arc::new(kept), part.first_sequence()))
     }
 
@@ -71,6 +138,24 @@ impl Filter {
             && (self.include_ps.is_empty() || any(&self.include_ps, &of))
             && !any(&self.exclude_sources, &from)
             && !any(&self.exclude_ps, &of)
+    }
+
+    /// What is each message's own: its time and its text.
+    fn judge_own(&self, batch: &Batch, index: usize) -> bool {
+        if self.since.is_some() || self.until.is_some() {
+            let time = std::str::from_utf8(batch.kept(index)[0]).unwrap_or_default();
+            let time = DateTime::parse_from_rfc3339(time).map_or(batch.received(), |time| time.to_utc());
+            if self.since.is_some_and(|since| time < since) || self.until.is_some_and(|until| time >= until) {
+                return false;
+            }
+        }
+        #[cfg(feature = "grep")]
+        if !(self.grep.is_empty() && self.exclude.is_empty()) {
+            let text = batch.text(index);
+            return self.grep.iter().all(|pattern| pattern.matches(text))
+                && !self.exclude.iter().any(|pattern| pattern.matches(text));
+        }
+        true
     }
 }
 
@@ -155,6 +240,49 @@ mod tests {
         check(Filter { min_severity: Some(3), ..Filter::default() }, &[2]);
         check(Filter { min_severity: Some(4), ..Filter::default() }, &[2, 4]);
         check(Filter { min_severity: Some(7), ..Filter::default() }, &[0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_time_is_the_messages_own() {
+        let since = |text: &str| Filter { since: text.parse().ok(), ..Filter::default() };
+        let until = |text: &str| Filter { until: text.parse().ok(), ..Filter::default() };
+        check(since("2026-01-02T03:04:05Z"), &[0, 1, 2, 3, 4, 5]);
+        check(since("2026-01-02T03:04:06Z"), &[]);
+        check(until("2026-01-02T03:04:05Z"), &[]);
+        check(until("2026-01-02T04:04:06+01:00"), &[0, 1, 2, 3, 4, 5]);
+    }
+
+    #[cfg(feature = "grep")]
+    #[test]
+    fn texts_are_matched_one_by_one() {
+        let texts = ["GET /a", "GET /b", "", "get /a", "\u{e9}t\u{e9}"];
+        let frames = texts.map(|text| format!("<190>1 2026-01-02T03:04:05+00:00 host app web.1 - - {text}"));
+        let frames = Frames::from_messages(frames);
+        let batch = Batch::read_back(frames.wire(0..texts.len()), DateTime::UNIX_EPOCH).unwrap();
+        let part = Part::whole(batch.into());
+        let kept = |grep: &[&str], exclude: &[&str]| {
+            let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::new(text).unwrap()).collect();
+            let filter = Filter { grep: patterns(grep), exclude: patterns(exclude), ..Filter::default() };
+            assert!(!filter.keeps_all());
+            let kept = filter.apply(&part);
+            kept.iter()
+                .flat_map(|kept| kept.range().map(|index| kept.chunk().ordinal(index)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&["GET"], &[]), [0, 1]);
+        assert_eq!(kept(&["(?i)get", "/a$"], &[]), [0, 3]);
+        assert_eq!(kept(&[], &["GET", "^$"]), [3, 4]);
+        assert_eq!(kept(&["^.t.$"], &[]), [4]);
+        assert_eq!(kept(&["app", "host"], &[]), [] as [u64; 0]);
+    }
+
+    #[cfg(feature = "grep")]
+    #[test]
+    fn an_expression_is_bounded() {
+        assert_eq!(Pattern::new("(a").unwrap_err(), "unclosed group");
+        assert_eq!(Pattern::new("((a{1000}){1000}){1000}").unwrap_err(), "too large when compiled");
+        assert_eq!(Pattern::new(&"x".repeat(1025)).unwrap_err(), "longer than 1024 bytes");
+        assert!(Pattern::new(&"(".repeat(60)).is_err());
     }
 
     #[test]

@@ -45,6 +45,8 @@ reasons! {
         Bytes = "bytes",
         /// They were held when the process died; the number is an upper bound.
         Crash = "crash",
+        /// They were no longer in the history when a tail came back for them.
+        History = "history",
     }
 }
 

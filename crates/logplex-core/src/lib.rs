@@ -50,6 +50,8 @@ pub use batch::{Batch, BatchError, Origin, cut_point};
 pub use chain::Chain;
 pub use chunk::{Chunk, Part};
 pub use filter::Filter;
+#[cfg(feature = "grep")]
+pub use filter::Pattern;
 pub use frame::{FrameError, FrameLimit, Frames};
 pub use ledger::{DropReason, Gap, Ledger, LossReason, Tally, Teller};
 pub use message::Message;

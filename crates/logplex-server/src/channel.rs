@@ -3,22 +3,28 @@
 //! A channel is the unit of ownership: its sequence, history, drains, tails and ledgers hang on it. The one
 //! short lock in here is all that its producers share; channels share nothing.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, Utc};
-use logplex_core::{Batch, Chunk, Ledger, LossReason, Part, Ring, RingLimits};
+use logplex_core::{Batch, Chunk, Filter, Ledger, LossReason, Part};
 
-use crate::checkpoint::Reservation;
+use crate::checkpoint::{Checkpoint, Reservation};
 use crate::drain::Drain;
+use crate::history::{
+    Begin, History, KEPT, LookBack, Piece, Place, ReadError, Shelf, Stored, Write, encode, sequences,
+};
 use crate::mailbox::lock;
 use crate::repeats::Repeats;
 use crate::store::{Store, TokenRecord};
 use crate::tail::Tail;
 
-/// The newest messages kept for a tail that asks for what was before it: the original's number, and the
-/// memory that a channel's history may keep alive.
-const HISTORY: RingLimits = RingLimits { messages: 1500, bytes: 4 * 1024 * 1024 };
+/// How often the store is read for one look back, because what was in memory a moment ago no longer is.
+const READS: u32 = 3;
+
+/// How many messages more than are kept may be stored: removing them one by one costs more than they take.
+const TRIM_EVERY: u64 = 512;
 
 /// Who brings a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +39,10 @@ pub(crate) enum Producer {
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) id: Arc<str>,
-    /// Tells the sequence numbers of this process from those of an earlier one.
+    /// Tells the sequence numbers of this channel from those of another life of it, in which nothing was stored.
     pub(crate) epoch: u64,
     store: Store,
+    shelf: Arc<Shelf>,
     spine: Mutex<Spine>,
 }
 
@@ -44,25 +51,35 @@ pub(crate) struct Channel {
 pub(crate) struct Spine {
     next_sequence: u64,
     pub(crate) reservation: Reservation,
-    history: Ring<Batch>,
+    pub(crate) history: History,
     pub(crate) drains: Vec<Arc<Drain>>,
     tails: Vec<Arc<Tail>>,
-    /// The sum of the ledgers of tails that are gone.
-    closed_tails: Ledger,
+    /// The sum of the ledgers of tails that are gone, if there ever were any.
+    closed_tails: Option<Box<Ledger>>,
+    /// Whether the channel is no more: nothing of it is stored from then on.
+    pub(crate) removed: bool,
 }
 
 impl Channel {
-    pub(crate) fn new(id: Arc<str>, store: Store) -> Channel {
+    /// A channel, or what `checkpoint` says an earlier process left of it.
+    pub(crate) fn new(id: Arc<str>, store: Store, shelf: Arc<Shelf>, checkpoint: &Checkpoint) -> Channel {
+        let (epoch, next_sequence, history) = match checkpoint.history().filter(|_| shelf.is_on()) {
+            Some((place, reserved)) => {
+                (place.epoch, place.next + reserved, History::restored(place, reserved))
+            }
+            None => (uuid::Uuid::new_v4().as_u64_pair().0, 0, History::default()),
+        };
+        shelf.count_stored(0, history.stored.bytes);
         let spine = Spine {
-            next_sequence: 0,
+            next_sequence,
             reservation: Reservation::default(),
-            history: Ring::new(HISTORY),
+            history,
             drains: Vec::new(),
             tails: Vec::new(),
-            closed_tails: Ledger::default(),
+            closed_tails: None,
+            removed: false,
         };
-        let epoch = uuid::Uuid::new_v4().as_u64_pair().0;
-        Channel { id, epoch, store, spine: Mutex::new(spine) }
+        Channel { id, epoch, store, shelf, spine: Mutex::new(spine) }
     }
 
     pub(crate) fn spine(&self) -> MutexGuard<'_, Spine> {
@@ -79,9 +96,16 @@ impl Channel {
         }
         let mut spine = self.spine();
         let part = Part::numbered(batch, spine.next_sequence);
-        let woke = spine.reserve(&self.id, &self.store, count + part.upstream().count, now);
+        let woke = spine.reserve(self, &self.store, count + part.upstream().count, now);
         spine.next_sequence += count;
-        spine.history.push(part.clone(), now);
+        if self.shelf.is_on() {
+            let grown = spine.history.push(part.clone(), now);
+            let over = self.shelf.count_memory(grown);
+            if over > 0 {
+                // Others may be colder, but their locks are not for this one to wait for.
+                self.shelf.count_memory(spine.history.shed(over));
+            }
+        }
         let generated = producer == Producer::Notice;
         if !generated {
             for drain in &spine.drains {
@@ -94,25 +118,191 @@ impl Channel {
         woke
     }
 
-    /// The newest `count` messages that a filter keeps, oldest first.
-    pub(crate) fn history(&self, count: usize, keep: impl Fn(&Batch, usize) -> bool) -> Vec<Part<Batch>> {
-        newest(&self.spine().history, count, keep)
+    // === History ===
+
+    /// Where the history stands, for the checkpoint.
+    pub(crate) fn place(&self, spine: &Spine) -> Option<Place> {
+        let History { stored, jumps, .. } = &spine.history;
+        let (epoch, next) = (self.epoch, spine.next_sequence);
+        self.shelf.is_on().then(|| Place { epoch, next, jumps: jumps.clone(), stored: *stored })
     }
 
-    /// Adds a tail, and returns the history that goes ahead of what it will get: no gap, no repeat.
-    pub(crate) fn attach(&self, tail: Arc<Tail>, history: usize) -> Vec<Part<Batch>> {
-        let mut spine = self.spine();
-        let before = newest(&spine.history, history, |batch, index| tail.filter.keeps(batch, index));
-        spine.tails.push(tail);
-        before
+    /// Whether there is a history that must be written down.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.shelf.is_on()
     }
 
-    /// Removes a tail. What it still held is counted as lost.
-    pub(crate) fn detach(&self, tail: &Arc<Tail>, now: DateTime<Utc>) {
+    /// Where a reader begins that has seen the message of this cursor; `None` if that is no cursor at all.
+    pub(crate) fn after(&self, cursor: &str) -> Option<Begin> {
+        let (epoch, sequence) = cursor.split_once('-')?;
+        let epoch = u64::from_str_radix(epoch, 16).ok()?;
+        let sequence = sequence.parse().ok()?;
+        let ours = epoch == self.epoch && sequence < self.spine().next_sequence;
+        Some(if ours { Begin::After(sequence) } else { Begin::Unknown })
+    }
+
+    /// What a tail asks of the past, and if it is `live`, its place for all that comes: no gap, no repeat. May wait
+    /// for the store.
+    pub(crate) async fn look_back(&self, begin: Begin, tail: &Arc<Tail>, live: bool) -> LookBack {
+        self.look(begin, &tail.filter, |spine, pieces| {
+            tail.count_past(pieces);
+            if live {
+                spine.tails.push(tail.clone());
+            }
+        })
+        .await
+    }
+
+    /// The newest `count` messages, oldest first, and whether that is all that could be read.
+    pub(crate) async fn newest(&self, count: usize) -> (Vec<Part<Batch>>, bool) {
+        let look_back = self.look(Begin::Newest(count), &Filter::default(), |_, _| {}).await;
+        let mut whole = true;
+        let parts = look_back.pieces.into_iter().filter_map(|piece| match piece {
+            Piece::Part(part) => Some(part),
+            Piece::Hole { .. } | Piece::Unreadable | Piece::UnknownCursor => {
+                whole = false;
+                None
+            }
+        });
+        (parts.collect(), whole)
+    }
+
+    /// As [`Channel::look_back`]; `then` is done under the lock under which the past ends.
+    async fn look(
+        &self,
+        begin: Begin,
+        filter: &Filter,
+        then: impl FnOnce(&mut Spine, &VecDeque<Piece>),
+    ) -> LookBack {
+        let mut loaded = Vec::new();
+        let (mut read_to, mut reads) = (0, 0);
+        let mut permit = None;
+        let mut failed = false;
+        loop {
+            let wanted = {
+                let mut spine = self.spine();
+                let next = spine.next_sequence;
+                let missing = spine.history.missing(begin, filter, next);
+                // What was read may have been overtaken by what went out of memory meanwhile.
+                let wanted = missing.filter(|missing| missing.end > read_to);
+                match wanted {
+                    Some(wanted) if !failed && reads < READS => wanted,
+                    wanted => {
+                        let mut pieces = spine.history.look(begin, &loaded, filter, next, Utc::now());
+                        if failed || wanted.is_some() {
+                            pieces.push_front(Piece::Unreadable);
+                        }
+                        then(&mut spine, &pieces);
+                        return LookBack { pieces, permit };
+                    }
+                }
+            };
+            drop(permit.take());
+            (read_to, reads) = (wanted.end, reads + 1);
+            match self.shelf.read(self.id.clone(), self.epoch, wanted).await {
+                Ok((parts, allowed)) => (loaded, permit) = (parts, Some(allowed)),
+                Err(problem) => {
+                    failed = true;
+                    if problem == ReadError::Damaged {
+                        self.give_up_stored(&mut self.spine());
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is stored is not looked at any more.
+    fn give_up_stored(&self, spine: &mut Spine) {
+        let stored = &mut spine.history.stored;
+        self.shelf.count_stored(stored.bytes, 0);
+        (stored.first, stored.bytes) = (stored.end, 0);
+    }
+
+    /// Whether nothing is left to store, or nowhere to store it.
+    pub(crate) fn history_is_stored(&self, spine: &Spine) -> bool {
+        !self.shelf.stores() || spine.removed || spine.history.is_stored()
+    }
+
+    /// What is not stored yet, encoded, and the number after it.
+    pub(crate) fn unstored(&self) -> Option<(Write, u64)> {
+        let spine = self.spine();
+        if spine.removed || !self.shelf.stores() {
+            return None;
+        }
+        let parts = spine.history.unstored();
+        drop(spine);
+        let end = sequences(parts.last()?).end;
+        Some((encode(&self.id, self.epoch, &parts), end))
+    }
+
+    /// What was not stored is now, up to `end`; and what is more than is kept goes.
+    pub(crate) fn set_stored(&self, write: &Write, end: u64, now: DateTime<Utc>) -> anyhow::Result<()> {
         let mut spine = self.spine();
-        spine.tails.retain(|other| !Arc::ptr_eq(other, tail));
+        let stored = &mut spine.history.stored;
+        if stored.is_empty() {
+            stored.first = write.first;
+            stored.bytes = 0;
+        }
+        stored.end = end;
+        stored.bytes += write.bytes;
+        stored.at = now.timestamp();
+        self.shelf.count_stored(0, write.bytes);
+        let before = *stored;
+        drop(spine);
+        let cut = end.saturating_sub(KEPT.messages as u64);
+        if cut < before.first + TRIM_EVERY {
+            return Ok(());
+        }
+        let (first, gone) = self.shelf.trim(&self.id, self.epoch, before.first..end, cut)?;
+        let mut spine = self.spine();
+        let stored = &mut spine.history.stored;
+        let gone = gone.min(stored.bytes);
+        stored.first = first.max(stored.first);
+        stored.bytes -= gone;
+        self.shelf.count_stored(gone, 0);
+        Ok(())
+    }
+
+    /// When the history was used last, and what it takes in memory and in the store.
+    pub(crate) fn history_use(&self) -> (i64, usize, Stored) {
+        let spine = self.spine();
+        (spine.history.used_at(), spine.history.memory(), spine.history.stored)
+    }
+
+    /// What is stored goes out of memory.
+    pub(crate) fn evict_history(&self) {
+        let freed = self.spine().history.evict();
+        self.shelf.count_memory(freed);
+    }
+
+    /// Removes what is stored, and what is in memory of it.
+    pub(crate) fn forget_history(&self) -> anyhow::Result<()> {
+        let mut spine = self.spine();
+        self.shelf.count_memory(spine.history.evict());
+        self.give_up_stored(&mut spine);
+        drop(spine);
+        self.shelf.forget(&self.id)
+    }
+
+    /// The channel is no more.
+    pub(crate) fn remove(&self) {
+        let mut spine = self.spine();
+        spine.removed = true;
+        let freed = spine.history.shed(usize::MAX);
+        self.shelf.count_memory(freed);
+        self.give_up_stored(&mut spine);
+    }
+
+    // === Readers ===
+
+    /// Removes a tail, if it was `live`. What it still held is counted as lost.
+    pub(crate) fn close_tail(&self, tail: &Arc<Tail>, live: bool, now: DateTime<Utc>) {
+        let mut spine = self.spine();
+        if live {
+            spine.tails.retain(|other| !Arc::ptr_eq(other, tail));
+        }
         tail.mailbox.lose_all(LossReason::Closed, now);
-        spine.closed_tails.absorb(&tail.mailbox.ledger());
+        spine.closed_tails.get_or_insert_default().absorb(&tail.mailbox.ledger());
     }
 
     /// Whether anyone reads the channel now.
@@ -123,7 +313,7 @@ impl Channel {
     /// The sum of the ledgers of all tails that are and were, and how many are.
     pub(crate) fn tails(&self) -> (Ledger, usize) {
         let spine = self.spine();
-        let mut sum = spine.closed_tails.clone();
+        let mut sum = spine.closed_tails.as_deref().cloned().unwrap_or_default();
         for tail in &spine.tails {
             sum.absorb(&tail.mailbox.ledger());
         }
@@ -144,28 +334,6 @@ impl Channel {
     pub(crate) fn drains(&self) -> Vec<Arc<Drain>> {
         self.spine().drains.clone()
     }
-}
-
-fn newest(history: &Ring<Batch>, count: usize, keep: impl Fn(&Batch, usize) -> bool) -> Vec<Part<Batch>> {
-    let mut left = count;
-    let mut found = Vec::new();
-    for part in history.parts().rev() {
-        if left == 0 {
-            break;
-        }
-        let batch = part.chunk();
-        let kept: Vec<usize> = part.range().rev().filter(|&index| keep(batch, index)).take(left).collect();
-        left -= kept.len();
-        // Runs of neighbours become one part each; usually that is one run.
-        for run in kept.chunk_by(|later, earlier| later - earlier == 1) {
-            let mut piece = part.clone();
-            let first = run[run.len() - 1] - part.range().start;
-            drop(piece.split_to(first));
-            found.push(piece.split_to(run.len()));
-        }
-    }
-    found.reverse();
-    found
 }
 
 /// The right to write to a channel.

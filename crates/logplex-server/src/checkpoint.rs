@@ -19,6 +19,7 @@ use tracing::error;
 
 use crate::channel::{Channel, Spine};
 use crate::drain::Drain;
+use crate::history::Place;
 use crate::store::Store;
 
 /// The fewest messages that a busy channel reserves at once.
@@ -45,6 +46,9 @@ pub(crate) struct Checkpoint {
     /// When the numbers were taken.
     at: DateTime<Utc>,
     drains: HashMap<u64, Outstanding>,
+    /// Where the history stood then, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history: Option<Place>,
 }
 
 /// What one drain and its channel had not been told.
@@ -107,6 +111,11 @@ impl Checkpoint {
         Ok(serde_json::from_slice(record)?)
     }
 
+    /// Where the history stood, and how many sequence numbers may have been given away since.
+    pub(crate) fn history(&self) -> Option<(&Place, u64)> {
+        self.history.as_ref().map(|place| (place, if self.stopped { 0 } else { self.reserved }))
+    }
+
     /// What the drain and the channel must be told at this start: exact after a stop, at most that much
     /// after a crash.
     pub(crate) fn untold(&self, drain: u64) -> Option<(Gap, Gap)> {
@@ -129,12 +138,18 @@ impl Checkpoint {
 impl Spine {
     /// Before `count` messages, with those that notices among them tell of, are handed to drains: makes sure
     /// that the stored checkpoint covers them. Returns true if the channel must be put on the ticker's list.
-    pub(crate) fn reserve(&mut self, id: &str, store: &Store, count: u64, now: DateTime<Utc>) -> bool {
-        if self.drains.is_empty() {
+    pub(crate) fn reserve(
+        &mut self,
+        channel: &Channel,
+        store: &Store,
+        count: u64,
+        now: DateTime<Utc>,
+    ) -> bool {
+        if self.drains.is_empty() && !channel.keeps_history() {
             return false;
         }
         if self.reservation.spent + count > self.reservation.reserved {
-            self.write(id, store, count.max(RESERVE_MIN), false, now);
+            self.write(channel, store, count.max(RESERVE_MIN), false, now);
         }
         self.reservation.spent += count;
         !std::mem::replace(&mut self.reservation.watched, true)
@@ -142,18 +157,22 @@ impl Spine {
 
     /// Writes the checkpoint, reserving `ahead` messages. A store that cannot be written does not stop the
     /// stream; it is said, once a failed write.
-    fn write(&mut self, id: &str, store: &Store, ahead: u64, stopped: bool, now: DateTime<Utc>) {
+    fn write(&mut self, channel: &Channel, store: &Store, ahead: u64, stopped: bool, now: DateTime<Utc>) {
+        if self.removed {
+            return;
+        }
         let drains =
             self.drains.iter().map(|drain| (drain.id, outstanding(&drain.mailbox.ledger()))).collect();
-        let checkpoint = Checkpoint { reserved: ahead, stopped, at: now, drains };
+        let history = channel.place(self);
+        let checkpoint = Checkpoint { reserved: ahead, stopped, at: now, drains, history };
         self.reservation.reserved = self.reservation.spent + ahead;
         let written = match serde_json::to_vec(&checkpoint) {
-            Ok(record) => store.put_checkpoint(id, &record),
+            Ok(record) => store.put_checkpoint(&channel.id, &record),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = written {
             error!(
-                channel = id,
+                channel = &*channel.id,
                 error = format!("{error:#}"),
                 "checkpoint not written; a crash now would under-tell"
             );
@@ -176,15 +195,17 @@ impl Channel {
         let spent = spine.reservation.spent;
         let flow = spent - std::mem::replace(&mut spine.reservation.at_last_tick, spent);
         let ahead = if flow == 0 { 0 } else { (2 * flow).max(RESERVE_MIN) };
-        spine.write(&self.id, store, ahead, false, now);
-        let settled = flow == 0 && spine.drains.iter().all(|drain| drain.is_settled());
+        spine.write(self, store, ahead, false, now);
+        let settled = flow == 0
+            && self.history_is_stored(&spine)
+            && spine.drains.iter().all(|drain| drain.is_settled());
         spine.reservation.watched = !settled;
         !settled
     }
 
     /// The last checkpoint of a graceful stop: exact.
     pub(crate) fn write_final_checkpoint(&self, store: &Store, now: DateTime<Utc>) {
-        self.spine().write(&self.id, store, 0, true, now);
+        self.spine().write(self, store, 0, true, now);
     }
 
     /// Adds a drain. The stored checkpoint knows nothing of it yet, so what was reserved no longer counts.

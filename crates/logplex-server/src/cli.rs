@@ -15,9 +15,11 @@ use crate::command::channels::ChannelsArgs;
 use crate::command::drains::DrainsArgs;
 use crate::command::tokens::TokensArgs;
 use crate::config::{
-    Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret, SyslogConfig, SyslogListen, base_url, server_tls,
+    Config, DEFAULT_MAX_DRAINS, HISTORY_DISK_MIB, HISTORY_MEMORY_MIB, PROBE_AFTER_SECONDS, Secret,
+    SyslogConfig, SyslogListen, base_url, server_tls,
 };
 use crate::destination::is_name;
+use crate::history::ShelfLimits;
 
 /// The variable that may hold the API key itself.
 pub(crate) const API_KEY_VARIABLE: &str = "LOGPLEX_API_KEY";
@@ -117,6 +119,15 @@ pub(crate) struct ServeArgs {
     /// The most drains that one channel may have; one more is answered 422
     #[arg(long, env = "LOGPLEX_MAX_DRAINS", value_name = "N", default_value_t = DEFAULT_MAX_DRAINS)]
     max_drains: NonZeroUsize,
+    /// How many MiB of memory the newest messages of all channels may take; what was not used for longest is read
+    /// back from the disk when it is asked for. 0 keeps no history at all
+    #[arg(long, env = "LOGPLEX_HISTORY_MEMORY", value_name = "MIB", default_value_t = HISTORY_MEMORY_MIB,
+        value_parser = clap::value_parser!(u32).range(0..=1024 * 1024))]
+    history_memory: u32,
+    /// How many MiB of them are kept on the disk; beyond, the channels that were not written to for longest lose
+    /// theirs. Files may take more for a while
+    #[arg(long, env = "LOGPLEX_HISTORY_DISK", value_name = "MIB", default_value_t = HISTORY_DISK_MIB)]
+    history_disk: u32,
     /// How many threads do the work; half as many as there are cores if absent
     #[arg(long, env = "LOGPLEX_WORKERS", value_name = "N")]
     workers: Option<NonZeroUsize>,
@@ -178,6 +189,7 @@ impl TryFrom<ServeArgs> for Config {
             syslog_idle: Duration::from_secs(args.syslog_idle.get().into()),
             grace: Duration::from_secs(args.grace.into()),
             ring: RingLimits::default(),
+            history: ShelfLimits::mebibytes(args.history_memory, args.history_disk),
         })
     }
 }

@@ -13,6 +13,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use crate::history::ShelfLimits;
+
 /// The most drains a channel unless the operator says otherwise: the original's number.
 pub(crate) const DEFAULT_MAX_DRAINS: NonZeroUsize = NonZeroUsize::new(6).expect("6 is not 0");
 
@@ -59,6 +61,11 @@ impl std::fmt::Debug for Secret {
 
 /// The pause before a quarantined drain's first probe, unless the operator says otherwise.
 pub(crate) const PROBE_AFTER_SECONDS: u16 = 60;
+
+/// What the histories of all channels may take in memory and on the disk, unless the operator says otherwise: a
+/// thousand busy channels' newest 1,500 messages of 170 bytes, and ten times that.
+pub(crate) const HISTORY_MEMORY_MIB: u32 = 256;
+pub(crate) const HISTORY_DISK_MIB: u32 = 2560;
 
 /// How long a stop of a passing server may take: nothing there is worth waiting for longer.
 pub(crate) const PASSING_GRACE: Duration = Duration::from_secs(5);
@@ -159,6 +166,8 @@ pub(crate) struct Config {
     /// How long a stop may take.
     pub(crate) grace: Duration,
     pub(crate) ring: RingLimits,
+    /// What the histories of all channels may take.
+    pub(crate) history: ShelfLimits,
 }
 
 impl Config {
@@ -178,6 +187,7 @@ impl Config {
             syslog_idle: Duration::ZERO,
             grace: PASSING_GRACE,
             ring: RingLimits::default(),
+            history: ShelfLimits::mebibytes(HISTORY_MEMORY_MIB, HISTORY_DISK_MIB),
         }
     }
 }

@@ -218,7 +218,7 @@ fn add_names(names: &mut Vec<String>, list: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn severity(text: &str) -> Option<u8> {
+pub(crate) fn severity(text: &str) -> Option<u8> {
     let number = text.parse().ok().filter(|number| usize::from(*number) < SEVERITIES.len());
     let place = || SEVERITIES.iter().position(|name| *name == text).map(|place| place as u8);
     let other = || OTHER_SEVERITIES.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);

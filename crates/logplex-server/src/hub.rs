@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use logplex_core::{Batch, Teller};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -21,20 +21,19 @@ use crate::channel::{Channel, Producer, Token, TokenState};
 use crate::checkpoint::Checkpoint;
 use crate::destination::{Destination, DestinationError};
 use crate::drain::{Drain, DrainContext};
+use crate::history::Shelf;
 use crate::mailbox::lock;
-use crate::store::{ChannelRecord, SessionRecord, Store};
+use crate::store::{ChannelRecord, Store};
 
 mod drains;
+mod histories;
+mod sessions;
 mod tokens;
 
 use drains::REMOVAL_GRACE;
+use sessions::Session;
+pub(crate) use sessions::SessionUse;
 pub(crate) use tokens::{TOKENS_MAX, Which};
-
-/// How long a session's URL works; the original's number.
-const SESSION_LIFETIME: TimeDelta = TimeDelta::seconds(360);
-
-/// The most sessions that wait to be used or are in use: each costs a record in memory and store.
-const SESSIONS_MAX: usize = 100_000;
 
 /// Why a change was refused.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +65,9 @@ pub(crate) fn hash(secret: &str) -> Sha {
 #[derive(Debug)]
 pub(crate) struct Hub {
     store: Store,
+    pub(crate) shelf: Arc<Shelf>,
+    /// Held while histories are written or removed, so that nothing is written of a channel that is no more.
+    storing: Mutex<()>,
     registry: RwLock<Registry>,
     /// Held while one change is made to the store and to the registry.
     changing: Mutex<()>,
@@ -83,7 +85,7 @@ pub(crate) struct Hub {
 struct Registry {
     channels: HashMap<Arc<str>, Registered>,
     tokens: HashMap<Sha, Arc<Token>>,
-    sessions: HashMap<Uuid, SessionRecord>,
+    sessions: HashMap<Uuid, Session>,
     key_hashes: Vec<Sha>,
     /// The highest drain id ever given.
     last_drain: u64,
@@ -109,12 +111,15 @@ impl Hub {
     /// Reads everything back from the store, and tells drains what an earlier process left untold.
     pub(crate) fn open(
         store: Store,
+        shelf: Shelf,
         drain_context: Arc<DrainContext>,
         max_drains: NonZeroUsize,
     ) -> anyhow::Result<Hub> {
         let loaded = store.load()?;
         let hub = Hub {
             store,
+            shelf: Arc::new(shelf),
+            storing: Mutex::new(()),
             registry: RwLock::default(),
             changing: Mutex::new(()),
             watched: Mutex::default(),
@@ -125,7 +130,6 @@ impl Hub {
         };
         let mut checkpoints: HashMap<String, Vec<u8>> = loaded.checkpoints.into_iter().collect();
         for (id, record) in loaded.channels {
-            let channel = Arc::new(Channel::new(id.as_str().into(), hub.store.clone()));
             let checkpoint = match checkpoints.remove(&id).map(|record| Checkpoint::decode(&record)) {
                 Some(Ok(checkpoint)) => checkpoint,
                 None => Checkpoint::default(),
@@ -134,6 +138,7 @@ impl Hub {
                     Checkpoint::default()
                 }
             };
+            let channel = hub.new_channel(&id, &checkpoint);
             for drain in &record.drains {
                 let Some(url) = &drain.url else { continue };
                 match Destination::parse(url) {
@@ -149,7 +154,7 @@ impl Hub {
         for (id, session) in loaded.sessions {
             match Uuid::parse_str(&id) {
                 Ok(uuid) if session.expires > now => {
-                    drop(hub.write_registry().sessions.insert(uuid, session))
+                    drop(hub.write_registry().sessions.insert(uuid, Session::new(session)))
                 }
                 _ => hub.store.put_session(&id, None)?,
             }
@@ -158,7 +163,12 @@ impl Hub {
         registry.key_hashes = loaded.key_hashes;
         registry.last_drain = loaded.last_drain;
         drop(registry);
+        hub.shelf.say();
         Ok(hub)
+    }
+
+    fn new_channel(&self, id: &str, checkpoint: &Checkpoint) -> Arc<Channel> {
+        Arc::new(Channel::new(id.into(), self.store.clone(), self.shelf.clone(), checkpoint))
     }
 
     fn registry(&self) -> RwLockReadGuard<'_, Registry> {
@@ -270,13 +280,12 @@ impl Hub {
     /// Makes a channel, or replaces its record. The caller holds `changing`.
     fn put_record(&self, id: &str, record: &ChannelRecord) -> Result<(), HubError> {
         self.store.put_channel(id, Some(record))?;
-        let channel =
-            self.channel(id).unwrap_or_else(|| Arc::new(Channel::new(id.into(), self.store.clone())));
+        let channel = self.channel(id).unwrap_or_else(|| self.new_channel(id, &Checkpoint::default()));
         self.register(channel, record.clone());
         Ok(())
     }
 
-    /// Removes a channel with its tokens and drains; its drains send what they hold for a short time.
+    /// Removes a channel with its tokens, drains, history and sessions; its drains send what they hold for a short time.
     pub(crate) fn remove_channel(&self, id: &str) -> Result<(), HubError> {
         let _changing = lock(&self.changing);
         let record = self.record(id).ok_or(HubError::NotFound)?;
@@ -289,7 +298,13 @@ impl Hub {
             for drain in removed.channel.remove_drains(|_| true) {
                 drain.remove(Instant::now() + REMOVAL_GRACE);
             }
+            let _storing = lock(&self.storing);
+            removed.channel.remove();
+            if let Err(error) = self.shelf.forget(id) {
+                error!(channel = id, error = format!("{error:#}"), "history not removed");
+            }
         }
+        self.revoke_sessions(id)?;
         Ok(())
     }
 
@@ -317,42 +332,6 @@ impl Hub {
         Ok((channel, result))
     }
 
-    // === Sessions ===
-
-    pub(crate) fn add_session(&self, mut session: SessionRecord) -> Result<Uuid, HubError> {
-        let now = Utc::now();
-        let id = Uuid::new_v4();
-        session.expires = now + SESSION_LIFETIME;
-        let mut registry = self.write_registry();
-        if registry.sessions.len() >= SESSIONS_MAX {
-            return Err(HubError::TooManySessions);
-        }
-        registry.sessions.insert(id, session.clone());
-        drop(registry);
-        self.store.put_session(&id.to_string(), Some(&session))?;
-        Ok(id)
-    }
-
-    pub(crate) fn session(&self, id: Uuid, now: DateTime<Utc>) -> Option<SessionRecord> {
-        self.registry().sessions.get(&id).filter(|session| session.expires > now).cloned()
-    }
-
-    /// Forgets sessions whose time is over.
-    pub(crate) fn expire_sessions(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
-        let mut expired = Vec::new();
-        self.write_registry().sessions.retain(|id, session| {
-            let keep = session.expires > now;
-            if !keep {
-                expired.push(*id);
-            }
-            keep
-        });
-        for id in expired {
-            self.store.put_session(&id.to_string(), None)?;
-        }
-        Ok(())
-    }
-
     // === The stream ===
 
     /// Hands a batch to its channel.
@@ -374,21 +353,40 @@ impl Hub {
         for channel in &watched {
             self.copy_notices(channel, false, now);
         }
+        self.store_histories(&watched, now);
         let busy: Vec<_> = watched.into_iter().filter(|channel| channel.tick(&self.store, now)).collect();
         lock(&self.watched).extend(busy);
         self.tell_of_leavers(now);
+        self.free_history_memory();
+        if self.shelf.to_remove() > 0 {
+            self.free_history_disk(now);
+        }
     }
 
-    /// Writes the exact numbers that the next start will tell. Returns how many messages those are.
+    /// Once a minute: what has had its time goes.
+    pub(crate) fn expire(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+        self.free_history_disk(now);
+        if let Err(error) = self.shelf.compact() {
+            error!(error = format!("{error:#}"), "stored histories were not compacted");
+        }
+        self.expire_sessions(now)?;
+        Ok(self.expire_tokens(now)?)
+    }
+
+    /// Writes histories and the exact numbers that the next start will tell. Returns how many messages those are.
     pub(crate) fn write_final_checkpoints(&self, now: DateTime<Utc>) -> u64 {
         let mut untold = 0;
-        for channel in self.channels() {
+        let channels = self.channels();
+        self.store_histories(&channels, now);
+        for channel in channels {
             channel.write_final_checkpoint(&self.store, now);
             for drain in channel.drains() {
                 untold += drain.mailbox.ledger().gap(Teller::Reader).total();
             }
         }
-        if let Err(error) = self.store.sync() {
+        let renewed = self.expire_sessions(now);
+        let synced = renewed.and_then(|()| self.shelf.sync()).and_then(|()| self.store.sync());
+        if let Err(error) = synced {
             error!(error = format!("{error:#}"), "the store was not synced");
         }
         untold

@@ -35,6 +35,8 @@ enum Reader {
     Busy,
     /// Waits, and would take this much.
     Waiting(Policy),
+    /// Collects for a moment, and would take this much at once if it became many.
+    Lingering(Policy),
     /// Was waiting, and is handed this.
     Handed(Taken<Batch>),
 }
@@ -67,22 +69,39 @@ impl Mailbox {
         let count = part.messages() as u64;
         let mut state = lock(&self.state);
         let State { ring, reader, paused } = &mut *state;
-        let paused = *paused;
+        let mut wakes = !*paused;
         match reader {
             Reader::Waiting(policy) if count > 0 => {
                 *reader = Reader::Handed(ring.push_and_take(part, policy, now))
             }
-            _ => ring.push(part, now),
+            Reader::Lingering(policy) if are_many(ring, part.messages(), part.size()) => {
+                *reader = Reader::Handed(ring.push_and_take(part, policy, now))
+            }
+            _ => {
+                wakes &= !matches!(reader, Reader::Lingering(_));
+                ring.push(part, now);
+            }
         }
         if generated {
             ring.ledger_mut().count_as_generated(count);
         }
         // Release the lock before waking: the reader would only wake up to wait for us.
         drop(state);
-        if !paused {
+        if wakes {
             self.readable.notify_one();
         }
-        !paused
+        wakes
+    }
+
+    /// The reader is not to be woken until there is much to take. Returns false if there is already; else the reader
+    /// counts as collecting until it takes again.
+    pub(crate) fn linger(&self, policy: &Policy) -> bool {
+        let mut state = lock(&self.state);
+        if matches!(state.reader, Reader::Handed(_)) || are_many(&state.ring, 0, 0) {
+            return false;
+        }
+        state.reader = Reader::Lingering(*policy);
+        true
     }
 
     /// Holds everything back from the reader, or no longer. What is in flight is not touched.
@@ -182,7 +201,7 @@ impl Mailbox {
         let state = lock(&self.state);
         let handed = match &state.reader {
             Reader::Handed(taken) => taken.parts().first(),
-            Reader::Busy | Reader::Waiting(_) => None,
+            Reader::Busy | Reader::Waiting(_) | Reader::Lingering(_) => None,
         };
         let oldest = handed.or_else(|| state.ring.parts().next()).map(|part| part.chunk().received());
         Look { ledger: state.ring.ledger().clone(), paused: state.paused, oldest }
@@ -202,6 +221,13 @@ impl Mailbox {
     pub(crate) fn poke(&self) {
         self.readable.notify_one();
     }
+}
+
+/// Whether a ring with so many more messages and bytes has enough for a reader not to wait for yet more, far below
+/// where it would drop any.
+fn are_many(ring: &Ring<Batch>, messages: usize, bytes: usize) -> bool {
+    let limits = ring.limits();
+    ring.messages() + messages >= limits.messages / 4 || ring.bytes() + bytes >= limits.bytes / 64
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod destination;
 mod dev;
 mod drain;
 mod follow;
+mod history;
 mod http;
 mod hub;
 mod mailbox;

@@ -150,6 +150,9 @@ struct Snapshot {
     drain_states: Vec<(Labels, u64)>,
     tails: Vec<(Labels, Ledger)>,
     open_tails: Vec<(Labels, u64)>,
+    history_memory: u64,
+    history_stored: u64,
+    history_damaged: u64,
 }
 
 impl Snapshot {
@@ -164,6 +167,9 @@ impl Snapshot {
             drain_states: Vec::new(),
             tails: Vec::new(),
             open_tails: Vec::new(),
+            history_memory: app.hub.shelf.memory() as u64,
+            history_stored: app.hub.shelf.stored(),
+            history_damaged: app.hub.shelf.damaged(),
         };
         for token in app.hub.tokens() {
             let labels = vec![label("channel", &token.channel.id), label("token", &token.name)];
@@ -251,7 +257,12 @@ impl Collector for Snapshot {
         let help = "1 for the state that a drain is in";
         gauges(encoder, "drain_state", help, self.drain_states.iter().cloned())?;
         self.encode_ledgers(encoder, "tail", &self.tails)?;
-        gauges(encoder, "tails_open", "Tail sessions now", self.open_tails.iter().cloned())
+        gauges(encoder, "tails_open", "Tail sessions now", self.open_tails.iter().cloned())?;
+        let alone = |number| std::iter::once((Labels::new(), number));
+        gauges(encoder, "history_memory_bytes", "Histories in memory", alone(self.history_memory))?;
+        gauges(encoder, "history_stored_bytes", "Histories in the store", alone(self.history_stored))?;
+        let help = "Records of histories, or whole stores of them, that were not readable";
+        counters(encoder, "history_damaged_records", help, alone(self.history_damaged))
     }
 }
 

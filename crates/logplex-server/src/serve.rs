@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use chrono::Utc;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use logplex_core::Chain;
@@ -23,12 +25,16 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Config, SyslogConfig};
 use crate::drain::DrainContext;
+use crate::history::Shelf;
 use crate::http::{App, LARGE_BODIES, router};
 use crate::hub::Hub;
 use crate::rate::RateLimit;
 use crate::store::Store;
 use crate::syslog::SyslogListener;
-use crate::tasks::Tasks;
+use crate::tasks::{AtWork, Tasks};
+use stalled::Stalled;
+
+mod stalled;
 
 /// Connections served at once; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16 * 1024;
@@ -46,6 +52,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// A drain's request is retried for this long before its messages are given up.
 const RETRY_AGE: Duration = Duration::from_secs(5 * 60);
 
+/// How soon histories are looked at again that take too much memory.
+const CROWDED_PAUSE: Duration = Duration::from_millis(100);
+
 /// At a stop, how long syslog senders are still read, if the grace period is long enough for that.
 const LAST_READ: Duration = Duration::from_secs(1);
 
@@ -60,6 +69,8 @@ pub(crate) struct Server {
     app: Arc<App>,
     grace: Duration,
     connections: Tasks,
+    /// The stage of a stop in which connections are waited for that are no tails.
+    requests: Tasks,
     housekeeping: Tasks,
     drains: Tasks,
     /// The key made at this first start, to be shown once.
@@ -85,7 +96,8 @@ impl Server {
         let store = Store::open(&config.data_dir)?;
         let drains = Tasks::default();
         let context = drain_context(&config, drains.clone())?;
-        let hub = Hub::open(store, context, config.max_drains)?;
+        let shelf = Shelf::open(&config.data_dir, config.history);
+        let hub = Hub::open(store, shelf, context, config.max_drains)?;
         let new_key = match &config.api_key {
             Some(key) => {
                 hub.accept_key(key.expose());
@@ -113,8 +125,9 @@ impl Server {
             (listener, Arc::new(SyslogListener { app: app.clone(), token, tls, idle, last_read }))
         });
         let syslog = syslog.collect();
-        let (connections, housekeeping) = Default::default();
-        Ok(Server { listener, syslog, app, grace: config.grace, connections, housekeeping, drains, new_key })
+        let (connections, requests, housekeeping) = Default::default();
+        let grace = config.grace;
+        Ok(Server { listener, syslog, app, grace, connections, requests, housekeeping, drains, new_key })
     }
 
     pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
@@ -142,18 +155,29 @@ impl Server {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         for (listener, syslog) in self.syslog {
             let (places, connections, stop) = (places.clone(), self.connections.clone(), stop.clone());
+            let requests = self.requests.clone();
             self.connections.spawn(|_| async move {
-                let serve = |stream, peer, cancelled| syslog.clone().serve(stream, peer, cancelled);
+                let serve = |stream, peer, cancelled| {
+                    let (at_work, served) =
+                        (AtWork::new(&requests), syslog.clone().serve(stream, peer, cancelled));
+                    async move {
+                        served.await;
+                        at_work.rest();
+                    }
+                };
                 accept(listener, places, &connections, &stop, serve).await;
             });
         }
-        let serve = |stream, _peer, cancelled| serve_connection(stream, router.clone(), cancelled);
+        let serve = |stream, _peer, cancelled| {
+            serve_connection(stream, router.clone(), AtWork::new(&self.requests), cancelled)
+        };
         accept(self.listener, places, &self.connections, &stop, serve).await;
 
         let deadline = Instant::now() + self.grace;
         info!(grace_s = self.grace.as_secs(), "stopping");
         self.app.stopping.store(true, Ordering::Relaxed);
-        let connections = self.connections.shut_down(self.grace.min(BODY_TIMEOUT) / 2).await;
+        self.connections.cancel();
+        let requests = self.requests.wait(self.grace.min(BODY_TIMEOUT) / 2).await;
         let (accepted, rejected) = self.app.syslog.totals();
         if accepted + rejected > 0 {
             info!(accepted, rejected, "syslog messages in all");
@@ -162,9 +186,14 @@ impl Server {
         let drains = self.drains.wait(deadline - Instant::now() + LAST_STEPS).await;
         self.app.hub.copy_last_notices(Utc::now());
         let tails = self.app.tails.shut_down(LAST_STEPS).await;
+        // What is left of them by now are the ends of tails' answers on their way out.
+        let connections = !requests || self.connections.wait(LAST_STEPS).await;
         let housekeeping = self.housekeeping.shut_down(LAST_STEPS).await;
-        if !(connections && drains && tails && housekeeping) {
-            warn!(connections, drains, tails, housekeeping, "not all tasks ended within the grace period");
+        if !(requests && connections && drains && tails && housekeeping) {
+            warn!(
+                requests,
+                connections, drains, tails, housekeeping, "not all tasks ended within the grace period"
+            );
         }
         let untold = self.app.hub.write_final_checkpoints(Utc::now());
         if untold > 0 {
@@ -242,15 +271,20 @@ async fn accept<F>(
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, cancelled: CancellationToken) {
+async fn serve_connection(stream: TcpStream, router: Router, at_work: AtWork, cancelled: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no nodelay");
     }
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(at_work.clone());
+        router.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(READ_BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(Stalled::new(stream)), service)
         .with_upgrades();
     tokio::pin!(connection);
     let mut stopping = false;
@@ -274,19 +308,21 @@ async fn serve_connection(stream: TcpStream, router: Router, cancelled: Cancella
 async fn housekeep(app: Arc<App>, cancelled: CancellationToken) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut seconds = 0u64;
+    let mut looked_at = Instant::now();
     loop {
-        tokio::select! {
+        let full = tokio::select! {
             () = cancelled.cancelled() => return,
-            _ = second.tick() => {}
-        }
-        seconds += 1;
+            _ = second.tick() => true,
+            () = crowded(&app, looked_at) => false,
+        };
+        looked_at = Instant::now();
+        seconds += u64::from(full);
         let app = app.clone();
         let work = tokio::task::spawn_blocking(move || {
             let now = Utc::now();
             app.hub.tick(now);
-            if seconds.is_multiple_of(60) {
-                app.hub.expire_sessions(now)?;
-                app.hub.expire_tokens(now)?;
+            if full && seconds.is_multiple_of(60) {
+                app.hub.expire(now)?;
             }
             anyhow::Ok(())
         });
@@ -298,6 +334,12 @@ async fn housekeep(app: Arc<App>, cancelled: CancellationToken) {
             Err(panicked) => error!(%panicked, "housekeeping failed"),
         }
     }
+}
+
+/// Waits until histories should leave memory before the second is over, but not at once again.
+async fn crowded(app: &App, looked_at: Instant) {
+    app.hub.shelf.crowded.notified().await;
+    tokio::time::sleep_until(looked_at + CROWDED_PAUSE).await;
 }
 
 /// Each connection is a file; the soft limit is often 1,024.

@@ -137,7 +137,12 @@ enum Kind {
 impl Kind {
     fn of(arg: &Arg) -> Kind {
         let parsed = arg.get_value_parser().type_id();
-        let numbers = [TypeId::of::<u16>(), TypeId::of::<NonZeroU32>(), TypeId::of::<NonZeroUsize>()];
+        let numbers = [
+            TypeId::of::<u16>(),
+            TypeId::of::<u32>(),
+            TypeId::of::<NonZeroU32>(),
+            TypeId::of::<NonZeroUsize>(),
+        ];
         if matches!(arg.get_action(), ArgAction::Append) {
             Kind::Texts
         } else if parsed == TypeId::of::<bool>() {

@@ -73,15 +73,28 @@ impl std::fmt::Debug for DrainRecord {
     }
 }
 
-/// A tail session as it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A tail session as it was asked for. All that it says of messages must hold for those it shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct SessionRecord {
     pub(crate) channel: String,
     pub(crate) expires: DateTime<Utc>,
     pub(crate) num: u32,
     pub(crate) tail: bool,
+    /// One source, one process: the original's form.
     pub(crate) source: Option<String>,
     pub(crate) ps: Option<String>,
+    pub(crate) sources: Vec<String>,
+    pub(crate) exclude_sources: Vec<String>,
+    pub(crate) processes: Vec<String>,
+    pub(crate) exclude_processes: Vec<String>,
+    /// 0 (emergency) to 7 (debug).
+    pub(crate) min_severity: Option<u8>,
+    /// Regular expressions.
+    pub(crate) grep: Vec<String>,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) since: Option<DateTime<Utc>>,
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 /// What is read back at the start.
@@ -165,6 +178,12 @@ impl Store {
     /// Writes or removes a session.
     pub(crate) fn put_session(&self, id: &str, record: Option<&SessionRecord>) -> anyhow::Result<()> {
         self.put(&format!("session:{id}"), record)
+    }
+
+    /// Writes a session anew without waiting for the disk.
+    pub(crate) fn renew_session(&self, id: &str, record: &SessionRecord) -> anyhow::Result<()> {
+        self.records.insert(format!("session:{id}"), serde_json::to_vec(record)?)?;
+        Ok(self.database.persist(PersistMode::Buffer)?)
     }
 
     /// Adds an API key by its SHA-256.

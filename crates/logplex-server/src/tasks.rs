@@ -1,11 +1,14 @@
 //! Every task of the server: cancelled and waited for.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::mailbox::lock;
 
 /// Owns the tasks of one stage; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -30,13 +33,34 @@ impl Tasks {
 
     /// Tells all tasks to end and waits. Returns false if `grace` ran out before every one had.
     pub(crate) async fn shut_down(&self, grace: Duration) -> bool {
-        self.cancel.cancel();
+        self.cancel();
         self.wait(grace).await
+    }
+
+    /// Tells all tasks to end.
+    pub(crate) fn cancel(&self) {
+        self.cancel.cancel();
     }
 
     /// Waits for all tasks to end by themselves.
     pub(crate) async fn wait(&self, grace: Duration) -> bool {
         self.tracker.close();
         tokio::time::timeout(grace, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Held by a connection while a stop waits for it in the stage of requests; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct AtWork(Arc<Mutex<Option<TaskTrackerToken>>>);
+
+impl AtWork {
+    /// Held from here on for `stage`.
+    pub(crate) fn new(stage: &Tasks) -> AtWork {
+        AtWork(Arc::new(Mutex::new(Some(stage.tracker.token()))))
+    }
+
+    /// What the connection does from here on is waited for in another stage.
+    pub(crate) fn rest(&self) {
+        drop(lock(&self.0).take());
     }
 }

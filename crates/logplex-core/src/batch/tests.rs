@@ -209,3 +209,45 @@ fn more_messages_than_a_batch_may_have_are_refused_whole() {
     );
     assert!(Batch::from_text(&b"x\n".repeat(MESSAGES_MAX + 1), "http", &origin()).is_err());
 }
+
+#[test]
+fn what_is_written_strictly_is_read_back_without_the_token() {
+    let token = origin().token;
+    let written = batch(&[
+        "<174>1 2012-07-22T00:06:26+00:00 somehost erlang console ID [a@1 b=\"c d\"] text\n",
+        "<13>1 2012-07-22T00:06:26Z h token p - - the token's name",
+        &format!("<13>1 2012-07-22T00:06:26Z h {token} p - - the token itself"),
+        "<13>1 2012-07-22T00:06:26Z host a p - [INFO] no data",
+        "<13>1 2012-07-22T00:06:26Z host a p -",
+        "Jul 22 00:06:26 box sshd[7]: foreign",
+        "<172>1 2012-07-22T00:06:26Z h a log-shuttle - - Error L12: 5 messages dropped since \
+         2012-07-22T00:06:26.000000+00:00.",
+    ]);
+    // As the body of another server's drain, where a dash is text.
+    let drained = Frames::from_messages(["<13>1 2012-07-22T00:06:26Z host a p - - dash"]);
+    let drained =
+        Batch::decode(drained.wire(0..1), &Origin { form: Form::Drain, ..origin() }).expect("strict");
+    for batch in [written, drained] {
+        let all = 0..batch.count();
+        let mut bytes = Vec::new();
+        batch.write_strict(all.clone(), &mut bytes);
+        assert!(!bytes.windows(token.len()).any(|window| window == token.as_bytes()));
+        let read = Batch::read_back(bytes.into(), batch.received()).expect("our own");
+        assert_eq!(read.count(), batch.count());
+        for index in all.clone() {
+            let (theirs, ours) = (read.message(index), batch.message(index));
+            assert_eq!((theirs.text, theirs.msgid, theirs.pri), (ours.text, ours.msgid, ours.pri));
+            assert_eq!(
+                (theirs.time, theirs.host, read.source(index)),
+                (ours.time, ours.host, batch.source(index))
+            );
+            assert_eq!(
+                theirs.structured_data.filter(|data| *data != b"-"),
+                ours.structured_data.filter(|data| *data != b"-")
+            );
+            assert_eq!(line(&read, index), line(&batch, index));
+        }
+        assert_eq!(read.upstream(all.clone()), batch.upstream(all.clone()));
+        assert_eq!(wire(&read.drain_form()), wire(&batch.drain_form()));
+    }
+}

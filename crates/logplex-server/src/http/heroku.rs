@@ -165,6 +165,7 @@ async fn post_session(
         tail,
         source: body.source,
         ps,
+        ..SessionRecord::default()
     };
     let public_url = app.public_url.clone();
     let id = blocking(move || app.hub.add_session(session)).await;

@@ -18,7 +18,7 @@ use super::management::{
     Answer, Payload, blocking, check_name, check_token_names, current_tokens, drain_id, drain_json, error,
     is_name, parse, refused,
 };
-use super::sessions::make_session;
+use super::sessions::{make_session, session_of};
 use super::{App, text};
 use crate::hub::HubError;
 use crate::store::{DrainRecord, TokenRecord};
@@ -182,7 +182,7 @@ pub(super) async fn reserve_drain(_: ApiKey, State(app): State<Arc<App>>, Path(i
 }
 
 pub(super) async fn post_session(_: ApiKey, State(app): State<Arc<App>>, Payload(body): Payload) -> Answer {
-    let url = format!("{}/sessions/{}", app.public_url, make_session(&app, &body).await?);
+    let url = format!("{}/sessions/{}", app.public_url, make_session(&app, session_of(&body)?).await?);
     Ok(created(json!({ "url": url })))
 }
 
@@ -192,7 +192,7 @@ pub(super) async fn post_canary_session(
     State(app): State<Arc<App>>,
     Payload(body): Payload,
 ) -> Answer {
-    let url = format!("/v2/canary-fetch/{}", make_session(&app, &body).await?);
+    let url = format!("/v2/canary-fetch/{}", make_session(&app, session_of(&body)?).await?);
     Ok(created(json!({ "url": url })))
 }
 

@@ -24,8 +24,7 @@ const QUIET: [(&str, &str); 4] = [
 #[derive(Debug)]
 pub struct Heroku {
     home: TempDir,
-    host: String,
-    key: String,
+    env: Vec<(String, String)>,
 }
 
 impl Heroku {
@@ -34,12 +33,13 @@ impl Heroku {
         let home = TempDir::new().expect("a temporary folder can be made");
         // Any other address it would take for a mistake, and ask the real service.
         assert!(server.address().ip().to_string() == "127.0.0.1", "{}", server.address());
-        Heroku { home, host: server.url("").trim_end_matches('/').to_owned(), key: API_KEY.to_owned() }
+        let heroku = Heroku { home, env: Vec::new() };
+        heroku.env("HEROKU_HOST", server.url("").trim_end_matches('/')).env("HEROKU_API_KEY", API_KEY)
     }
 
-    /// With another key.
-    pub fn key(mut self, key: &str) -> Heroku {
-        self.key = key.to_owned();
+    /// Sets an environment variable; the last value of each counts.
+    pub fn env(mut self, key: &str, value: &str) -> Heroku {
+        self.env.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -54,7 +54,7 @@ impl Heroku {
         let mut command = Command::new(node);
         // Nothing of the caller's: no account, no proxy, no settings of Node.
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", self.home.path());
-        command.env("HEROKU_HOST", &self.host).env("HEROKU_API_KEY", &self.key).envs(QUIET);
+        command.envs(QUIET).envs(self.env.iter().map(|(key, value)| (key, value)));
         command.arg(packages.join("heroku/bin/run.js")).args(args).stdin(Stdio::null());
         Program::of(Process::start(&format!("heroku {}", args.join(" ")), command))
     }

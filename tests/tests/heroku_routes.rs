@@ -1,6 +1,6 @@
 //! The part of Heroku's Platform API that its CLI uses, asked without the CLI.
 
-use logplex_tests::{API_KEY, Response, Server, Sink, Tail, basic, encode};
+use logplex_tests::{API_KEY, Response, Server, Sink, Stream, StreamEnd, Tail, basic, encode};
 use serde_json::{Value, json};
 
 /// Nobody is asked there.
@@ -252,31 +252,41 @@ fn a_session_shows_what_was_asked_for() {
         for member in ["id", "created_at", "updated_at"] {
             assert!(session[member].is_string(), "{session}");
         }
-        let tail = Tail::open(url);
-        tail.wait_ended();
-        let seen: Vec<String> =
-            tail.lines().iter().map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned()).collect();
+        let stream = Stream::lines_of(url);
+        assert_eq!(stream.wait_ended(), StreamEnd::Clean);
+        let seen: Vec<String> = stream
+            .lines()
+            .iter()
+            .map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned())
+            .collect();
         assert_eq!(seen, expected, "{body}");
     }
 }
 
 #[test]
-fn a_tail_session_follows_and_its_url_says_so() {
+fn a_tail_session_follows_in_the_form_that_is_asked_for_and_its_url_says_so() {
     let server = Server::start();
     let token = server.create_app("myapp");
     server.post_lines(&token, 0, 3);
-    for yes in [json!(true), json!("true"), json!(1)] {
-        let body = json!({ "lines": 1, "tail": yes }).to_string();
+    let open = |tail: Value| {
+        let body = json!({ "lines": 1, "tail": tail }).to_string();
         let session = ask(&server, "POST /apps/myapp/log-sessions", &body, 201).json();
         let url = session["logplex_url"].as_str().expect("a URL").to_owned();
         assert!(url.ends_with("?tail=true"), "{url}");
-        // Other clients append a query of their own.
-        let tail = Tail::open(&format!("{url}&srv=1325419200"));
-        tail.wait_line("the newest line", |line| line.ends_with("line 2"));
-        server.post_lines(&token, 7, 1);
-        tail.wait_line("the line that came", |line| line.ends_with("line 7"));
-        server.post_lines(&token, 2, 1);
+        // Clients that want lines may add a query of their own.
+        url + "&srv=1325419200"
+    };
+    let (events, lines) =
+        (Stream::events_of(&open(json!(true)), None), Stream::lines_of(&open(json!("true"))));
+    let websocket = Tail::open(&open(json!(1)));
+    server.post_lines(&token, 3, 3);
+    events.wait_number(5);
+    lines.wait_number(5);
+    websocket.wait_number(5);
+    for numbers in [events.numbers(), lines.numbers(), websocket.numbers()] {
+        assert_eq!(numbers, [2, 3, 4, 5]);
     }
+    assert!(events.last_id().is_some() && lines.last_id().is_none());
 }
 
 #[test]

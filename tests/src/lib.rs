@@ -19,6 +19,7 @@ mod metrics;
 mod told;
 
 mod binary;
+mod heroku;
 mod nginx;
 mod process;
 mod program;
@@ -42,6 +43,7 @@ pub use conservation::{conservation, conservation_within};
 pub use frame::{
     Form, Received, encode, frame, numbered_frames, numbers, padded_frames, shuttles_notice, split_frames,
 };
+pub use heroku::Heroku;
 pub use metrics::Metrics;
 pub use nginx::Nginx;
 pub use nix::sys::signal::Signal;

@@ -44,7 +44,12 @@ impl Program {
         let mut command = command(name);
         command.args(args).envs(env.iter().copied()).stdin(Stdio::null());
         let title = format!("{name} {}", args.join(" "));
-        Program { process: Process::start_head(&title, command, most) }
+        Program::of(Process::start_head(&title, command, most))
+    }
+
+    /// A process that is already running.
+    pub(crate) fn of(process: Process) -> Program {
+        Program { process }
     }
 
     /// How it ended, if it has.

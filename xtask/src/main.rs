@@ -4,6 +4,7 @@
 mod bench;
 mod count;
 mod guard;
+mod heroku;
 mod lint;
 mod needs;
 mod step;

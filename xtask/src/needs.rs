@@ -1,29 +1,42 @@
 //! Set-up: the programs that some tests, and the guard, need beside the workspace itself.
 //!
 //! A need that is missing is installed from Debian's packages when that is allowed (root on a machine with
-//! `apt-get`). Otherwise it is named, with what is left out because of it; with `CI=true` nothing may be left out.
+//! `apt-get`), Heroku's CLI from the npm registry. Otherwise it is named, with what is left out because of it; with
+//! `CI=true` nothing may be left out.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::heroku;
+
 /// A program that a group of tests runs.
 #[derive(Debug)]
 pub(crate) struct Need {
-    /// The program's name on the `PATH`, or a module's below the folders of libraries: `rsyslog/lmnsd_gtls.so`.
+    /// The program's name, on the `PATH` if Debian has it, or a module's below the folders of libraries:
+    /// `rsyslog/lmnsd_gtls.so`.
     pub(crate) tool: &'static str,
-    /// The Debian package that holds it.
-    pub(crate) debian_package: &'static str,
+    /// Where it comes from.
+    source: Source,
     /// The beginning of the names of the test files under `tests/tests/` that cannot run without it.
     pub(crate) used_by: &'static str,
 }
 
+#[derive(Debug)]
+enum Source {
+    /// This package.
+    Debian(&'static str),
+    /// See [`heroku`].
+    HerokuCli,
+}
+
 /// Every need there is. A row leaves this table with the last test that uses it.
 const NEEDS: &[Need] = &[
-    Need { tool: "nginx", debian_package: "nginx-light", used_by: "nginx" },
-    Need { tool: "nginx", debian_package: "nginx-light", used_by: "chain" },
-    Need { tool: "rsyslogd", debian_package: "rsyslog", used_by: "rsyslog" },
-    Need { tool: "rsyslog/lmnsd_gtls.so", debian_package: "rsyslog-gnutls", used_by: "rsyslog_tls" },
-    Need { tool: "tmux", debian_package: "tmux", used_by: "terminal" },
+    Need { tool: "nginx", source: Source::Debian("nginx-light"), used_by: "nginx" },
+    Need { tool: "nginx", source: Source::Debian("nginx-light"), used_by: "chain" },
+    Need { tool: "rsyslogd", source: Source::Debian("rsyslog"), used_by: "rsyslog" },
+    Need { tool: "rsyslog/lmnsd_gtls.so", source: Source::Debian("rsyslog-gnutls"), used_by: "rsyslog_tls" },
+    Need { tool: "tmux", source: Source::Debian("tmux"), used_by: "terminal" },
+    Need { tool: "heroku", source: Source::HerokuCli, used_by: "heroku_cli" },
 ];
 
 /// Tries to meet the needs of the test files in `tests` and returns those that stay unmet, each already named on
@@ -32,7 +45,11 @@ pub(crate) fn unmet(tests: &Path) -> Vec<&'static Need> {
     let files = test_files(tests);
     let used = |need: &&Need| files.iter().any(|file| file.starts_with(need.used_by));
     let unmet = |need: &&Need| {
-        !met(need.tool, need.debian_package, &format!("the tests of tests/tests/{}*.rs", need.used_by))
+        let left_out = format!("the tests of tests/tests/{}*.rs", need.used_by);
+        !match need.source {
+            Source::Debian(package) => met(need.tool, package, &left_out),
+            Source::HerokuCli => heroku::met(&left_out),
+        }
     };
     NEEDS.iter().filter(used).filter(unmet).collect()
 }

@@ -19,6 +19,7 @@ use crate::tasks::Tasks;
 
 mod auth;
 mod drains;
+mod heroku;
 mod ingest;
 mod management;
 mod operations;
@@ -56,6 +57,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .nest("/v3", v3_router())
         .nest("/v2", v2_router())
         .merge(first_router())
+        .nest("/apps", heroku::router())
         .route("/sessions/{session}", get(sessions::stream))
         .route("/livez", get(operations::live))
         .route("/healthcheck", get(operations::live))

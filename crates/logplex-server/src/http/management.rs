@@ -28,7 +28,7 @@ pub(super) const NAME_MAX: usize = 200;
 const BODY_MAX: usize = 1024 * 1024;
 
 /// The most channels in one answer.
-const PAGE_MAX: usize = 1000;
+pub(super) const PAGE_MAX: usize = 1000;
 
 pub(super) type Answer = Result<Response, Response>;
 
@@ -283,18 +283,22 @@ impl FromRequest<Arc<App>> for Payload {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Payload, Response> {
-        let read = Limited::new(request.into_body(), BODY_MAX).collect();
-        match tokio::time::timeout(app.body_timeout, read).await {
-            Ok(Ok(body)) => Ok(Payload(body.to_bytes())),
-            Ok(Err(problem)) if problem.is::<LengthLimitError>() => {
-                let text = format!("the body is over the limit of {BODY_MAX} bytes");
-                Err(error(StatusCode::PAYLOAD_TOO_LARGE, &text))
-            }
-            Ok(Err(_cut_short)) => Err(error(StatusCode::BAD_REQUEST, "the body was cut short")),
-            Err(_elapsed) => {
-                let text = format!("the body did not arrive within {} s", app.body_timeout.as_secs());
-                Err(error(StatusCode::REQUEST_TIMEOUT, &text))
-            }
+        read_body(request, app).await.map(Payload).map_err(|(status, text)| error(status, &text))
+    }
+}
+
+/// Reads a body, bounded in size and time; else the status and the text to refuse the request with.
+pub(super) async fn read_body(request: Request, app: &App) -> Result<Bytes, (StatusCode, String)> {
+    let read = Limited::new(request.into_body(), BODY_MAX).collect();
+    match tokio::time::timeout(app.body_timeout, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(problem)) if problem.is::<LengthLimitError>() => {
+            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over the limit of {BODY_MAX} bytes")))
+        }
+        Ok(Err(_cut_short)) => Err((StatusCode::BAD_REQUEST, "the body was cut short".to_owned())),
+        Err(_elapsed) => {
+            let text = format!("the body did not arrive within {} s", app.body_timeout.as_secs());
+            Err((StatusCode::REQUEST_TIMEOUT, text))
         }
     }
 }
@@ -354,7 +358,13 @@ pub(super) fn error(status: StatusCode, text: &str) -> Response {
 }
 
 pub(super) fn refused(problem: HubError) -> Response {
-    let status = match &problem {
+    let (status, text) = told(&problem);
+    error(status, &text)
+}
+
+/// The status and the text that tell a client what went wrong; what it need not know goes to the log.
+pub(super) fn told(problem: &HubError) -> (StatusCode, String) {
+    let status = match problem {
         HubError::NotFound => StatusCode::NOT_FOUND,
         HubError::Exists => StatusCode::CONFLICT,
         HubError::TooManyDrains | HubError::TooManyTokens => StatusCode::UNPROCESSABLE_ENTITY,
@@ -362,10 +372,11 @@ pub(super) fn refused(problem: HubError) -> Response {
         HubError::Destination(_) => StatusCode::BAD_REQUEST,
         HubError::Store(problem) => {
             tracing::error!(error = format!("{problem:#}"), "the store failed");
-            return error(StatusCode::INTERNAL_SERVER_ERROR, "the store failed; the server's log says why");
+            let text = "the store failed; the server's log says why";
+            return (StatusCode::INTERNAL_SERVER_ERROR, text.to_owned());
         }
     };
-    error(status, &Chain(&problem).to_string())
+    (status, Chain(problem).to_string())
 }
 
 /// Runs what blocks on the disk where it may.

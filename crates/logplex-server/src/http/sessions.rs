@@ -32,7 +32,7 @@ const FROM_CLIENT_MAX: usize = 4 * 1024;
 const FROM_CLIENT_BUFFER: usize = 512;
 
 /// How many messages of history a session gets if it does not say.
-const DEFAULT_NUM: u32 = 100;
+pub(super) const DEFAULT_NUM: u32 = 100;
 
 /// The most expressions of a session: each costs its part of every message of the channel.
 const PATTERNS_MAX: usize = 16;
@@ -221,7 +221,7 @@ fn num(value: Option<&Value>) -> Result<u32, Response> {
 }
 
 /// `false`, `null`, `0` and their strings mean no tail; the original went by the key alone.
-fn is_true(value: Option<&Value>) -> bool {
+pub(super) fn is_true(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => false,
         Some(Value::String(text)) => !matches!(text.as_str(), "" | "0" | "false" | "no"),

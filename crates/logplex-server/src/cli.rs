@@ -13,6 +13,7 @@ use logplex_core::RingLimits;
 use crate::command::ApiArgs;
 use crate::command::channels::ChannelsArgs;
 use crate::command::drains::DrainsArgs;
+use crate::command::explain::ExplainArgs;
 use crate::command::tokens::TokensArgs;
 use crate::config::{
     Config, DEFAULT_MAX_DRAINS, PROBE_AFTER_SECONDS, Secret, SyslogConfig, SyslogListen, base_url, server_tls,
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Tokens(TokensArgs),
     /// List, add, change, pause and remove the destinations of a channel
     Drains(DrainsArgs),
+    /// Explain an error code, a status or a line, without a server: what happened, what to do
+    Explain(ExplainArgs),
     /// The first minute: a server on a fresh store, and with -- CMD a command whose output it shows
     Dev(DevArgs),
 }

@@ -27,6 +27,7 @@ mod requests;
 mod router;
 
 pub use pages::PAGES;
+pub(crate) use recogniser::Speaker;
 
 /// What is known of one code, or of one error page or failed deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

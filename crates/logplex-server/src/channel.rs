@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, Utc};
-use logplex_core::{Batch, Chunk, Ledger, LossReason, Part, Ring, RingLimits};
+use logplex_core::{Batch, Chunk, ErrorCode, Ledger, LossReason, Part, Ring, RingLimits};
 
 use crate::checkpoint::Reservation;
 use crate::drain::Drain;
@@ -49,6 +49,8 @@ pub(crate) struct Spine {
     tails: Vec<Arc<Tail>>,
     /// The sum of the ledgers of tails that are gone.
     closed_tails: Ledger,
+    /// How many messages had each of [`ErrorCode::ALL`]; empty until there is one.
+    codes: Vec<u64>,
 }
 
 impl Channel {
@@ -60,6 +62,7 @@ impl Channel {
             drains: Vec::new(),
             tails: Vec::new(),
             closed_tails: Ledger::default(),
+            codes: Vec::new(),
         };
         let epoch = uuid::Uuid::new_v4().as_u64_pair().0;
         Channel { id, epoch, store, spine: Mutex::new(spine) }
@@ -81,6 +84,10 @@ impl Channel {
         let part = Part::numbered(batch, spine.next_sequence);
         let woke = spine.reserve(&self.id, &self.store, count + part.upstream().count, now);
         spine.next_sequence += count;
+        for code in part.chunk().codes() {
+            spine.codes.resize(ErrorCode::ALL.len(), 0);
+            spine.codes[code as usize] += 1;
+        }
         spine.history.push(part.clone(), now);
         let generated = producer == Producer::Notice;
         if !generated {
@@ -128,6 +135,13 @@ impl Channel {
             sum.absorb(&tail.mailbox.ledger());
         }
         (sum, spine.tails.len())
+    }
+
+    /// The error codes of the messages so far, with how many there were of each.
+    pub(crate) fn codes(&self) -> Vec<(ErrorCode, u64)> {
+        let spine = self.spine();
+        let counted = ErrorCode::ALL.iter().copied().zip(spine.codes.iter().copied());
+        counted.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Takes drains out: they get nothing from here on.

@@ -295,7 +295,7 @@ impl Session {
         let message = batch.message(index);
         let sequence = part.first_sequence() + batch.ordinal(index);
         let text = String::from_utf8_lossy(message.text);
-        let value = json!({
+        let mut value = json!({
             "cursor": format!("{:016x}-{sequence}", self.epoch),
             "time": message.time,
             "source": batch.source(index),
@@ -303,6 +303,9 @@ impl Session {
             "severity": message.severity(),
             "message": text.strip_suffix('\n').unwrap_or(&text),
         });
+        if let Some(code) = batch.code(index) {
+            value["code"] = code.as_str().into();
+        }
         line.push_str(&value.to_string());
         line.push('\n');
     }

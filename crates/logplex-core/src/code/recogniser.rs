@@ -21,10 +21,10 @@ use super::ErrorCode;
 use crate::message::structured_data_len;
 
 /// The sources whose every line is the platform's own.
-const SOURCES: [&str; 3] = ["heroku", "logplex", "log-shuttle"];
+const SOURCES: [&[u8]; 3] = [b"heroku", b"logplex", b"log-shuttle"];
 
 /// Under this PROCID a shuttle writes its own notices, among the lines of its app's source.
-const SHUTTLE: &str = "log-shuttle";
+const SHUTTLE: &[u8] = b"log-shuttle";
 
 /// A code has one letter and two digits.
 const CODE_LEN: usize = 3;
@@ -34,6 +34,41 @@ const KEY: &str = "code=";
 // Built once: to build it costs as much as to search a whole line.
 static FIND_KEY: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(KEY));
 
+/// Who writes a message, as far as its codes go: known once for all messages of one source and PROCID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    /// The platform: any code.
+    Platform,
+    /// A shuttle under its app's source: what a shuttle loses.
+    Shuttle,
+    /// Anyone else: none.
+    Other,
+}
+
+impl Speaker {
+    #[inline]
+    pub(crate) fn of(source: &[u8], procid: &[u8]) -> Speaker {
+        if SOURCES.contains(&source) {
+            Speaker::Platform
+        } else if procid == SHUTTLE {
+            Speaker::Shuttle
+        } else {
+            Speaker::Other
+        }
+    }
+
+    /// The code in what he writes.
+    #[inline]
+    pub(crate) fn code(self, text: &[u8]) -> Option<ErrorCode> {
+        let is_shuttles = |code: &ErrorCode| matches!(code, ErrorCode::L12 | ErrorCode::L13);
+        match self {
+            Speaker::Platform => ErrorCode::from_text(text),
+            Speaker::Shuttle => ErrorCode::from_text(text).filter(is_shuttles),
+            Speaker::Other => None,
+        }
+    }
+}
+
 impl ErrorCode {
     /// The code that a message is about: its source, its PROCID, and its text.
     ///
@@ -41,13 +76,7 @@ impl ErrorCode {
     /// (L12, L13) under the source of its app. Of other sources nothing but the names is looked at.
     #[inline]
     pub fn from_message(source: &str, procid: &str, text: &[u8]) -> Option<ErrorCode> {
-        if SOURCES.contains(&source) {
-            ErrorCode::from_text(text)
-        } else if procid == SHUTTLE {
-            ErrorCode::from_text(text).filter(|code| matches!(code, ErrorCode::L12 | ErrorCode::L13))
-        } else {
-            None
-        }
+        Speaker::of(source.as_bytes(), procid.as_bytes()).code(text)
     }
 
     /// The code that a text is about which is known to be the platform's own.
@@ -103,12 +132,12 @@ fn after_code(text: &[u8], alone: bool) -> Option<ErrorCode> {
 
 /// The first pair `code=…` outside quotes that has a code, of a text that begins with a pair.
 fn from_pairs(text: &[u8]) -> Option<ErrorCode> {
+    if !begins_with_pair(text) {
+        return None;
+    }
     let mut quoted = false;
-    let mut from = 0;
-    for at in FIND_KEY.find_iter(text) {
-        if from == 0 && !begins_with_pair(text) {
-            return None;
-        }
+    let (mut from, mut next) = (0, FIND_KEY.find(text));
+    while let Some(at) = next {
         // Each byte is looked at once, however often the key occurs.
         let mut between = text[from..at].iter();
         while let Some(byte) = between.next() {
@@ -118,20 +147,23 @@ fn from_pairs(text: &[u8]) -> Option<ErrorCode> {
                 _ => {}
             }
         }
-        from = at;
-        if quoted || at > 0 && !text[at - 1].is_ascii_whitespace() {
-            continue;
-        }
         let value = &text[at + KEY.len()..];
-        let (value, quote) = value.strip_prefix(b"\"").map_or((value, false), |value| (value, true));
-        let Some((code, rest)) = value.split_at_checked(CODE_LEN) else { continue };
-        let rest = if quote { rest.strip_prefix(b"\"") } else { Some(rest) };
-        let ended = rest.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
-        if let Some(code) = ErrorCode::from_name(code).filter(|_| ended) {
+        let begins = at == 0 || text[at - 1].is_ascii_whitespace();
+        if let Some(code) = code_of(value).filter(|_| begins && !quoted) {
             return Some(code);
         }
+        from = at + KEY.len();
+        next = FIND_KEY.find(value).map(|further| from + further);
     }
     None
+}
+
+/// The code that a value is, quoted or bare.
+fn code_of(value: &[u8]) -> Option<ErrorCode> {
+    let (value, is_quoted) = value.strip_prefix(b"\"").map_or((value, false), |value| (value, true));
+    let (code, rest) = value.split_at_checked(CODE_LEN)?;
+    let rest = if is_quoted { rest.strip_prefix(b"\"")? } else { rest };
+    ErrorCode::from_name(code).filter(|_| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
 
 /// Whether a text begins with `key=`. What a process was started with is quoted in the middle of a sentence, and

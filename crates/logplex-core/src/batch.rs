@@ -210,8 +210,8 @@ impl Batch {
         }
         Batch {
             bytes: bytes.build(),
-            has_notices: entries.iter().any(|entry| entry.is_notice),
-            has_codes: entries.iter().any(|entry| entry.code.is_some()),
+            has_notices: self.has_notices && entries.iter().any(|entry| entry.is_notice),
+            has_codes: self.has_codes && entries.iter().any(|entry| entry.code.is_some()),
             entries: entries.into(),
             token_name: self.token_name.clone(),
             received: self.received,
@@ -426,9 +426,12 @@ impl<'a> BatchBuilder<'a> {
         self.has_notices |= is_notice;
         let code = match traits.speaker {
             Speaker::Other => None,
-            speaker => speaker.code(head.text(frame)),
+            speaker => {
+                let code = speaker.code(head.text(frame));
+                self.has_codes |= code.is_some();
+                code
+            }
         };
-        self.has_codes |= code.is_some();
         self.entries.push(Entry {
             start: at.start as u32,
             end: at.end as u32,

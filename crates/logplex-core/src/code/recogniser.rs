@@ -57,8 +57,8 @@ impl Speaker {
         }
     }
 
-    /// The code in what he writes.
-    #[inline]
+    /// The code in what he writes. Kept out of the loop that reads a batch, where it is seldom called.
+    #[inline(never)]
     pub(crate) fn code(self, text: &[u8]) -> Option<ErrorCode> {
         let is_shuttles = |code: &ErrorCode| matches!(code, ErrorCode::L12 | ErrorCode::L13);
         match self {
@@ -76,7 +76,10 @@ impl ErrorCode {
     /// (L12, L13) under the source of its app. Of other sources nothing but the names is looked at.
     #[inline]
     pub fn from_message(source: &str, procid: &str, text: &[u8]) -> Option<ErrorCode> {
-        Speaker::of(source.as_bytes(), procid.as_bytes()).code(text)
+        match Speaker::of(source.as_bytes(), procid.as_bytes()) {
+            Speaker::Other => None,
+            speaker => speaker.code(text),
+        }
     }
 
     /// The code that a text is about which is known to be the platform's own.

@@ -424,23 +424,28 @@ impl<'a> BatchBuilder<'a> {
     fn index(&mut self, at: Range<usize>, frame: &[u8], head: Head, traits: Traits) {
         let is_notice = traits.writes_notices && head.text(frame).starts_with(b"Error L1");
         self.has_notices |= is_notice;
-        let code = match traits.speaker {
-            Speaker::Other => None,
-            speaker => {
-                let code = speaker.code(head.text(frame));
-                self.has_codes |= code.is_some();
-                code
-            }
-        };
         self.entries.push(Entry {
             start: at.start as u32,
             end: at.end as u32,
             ordinal: self.entries.len() as u32,
             is_notice,
-            code,
+            code: None,
             source_is_token_name: traits.source_is_token_name,
             head,
         });
+        if traits.speaker != Speaker::Other {
+            self.find_code(traits.speaker, head.text(frame));
+        }
+    }
+
+    /// Finds the code of the newest entry. A call of its own, so that other sources' messages do not pay for it.
+    #[inline(never)]
+    fn find_code(&mut self, speaker: Speaker, text: &[u8]) {
+        let code = speaker.code(text);
+        self.has_codes |= code.is_some();
+        if let Some(entry) = self.entries.last_mut() {
+            entry.code = code;
+        }
     }
 
     fn append(&mut self, out: &mut Vec<u8>, frame: &[u8], head: Head, traits: Traits) {

@@ -13,6 +13,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::buffer::{self, Buffer};
 use crate::chunk::Chunk;
+use crate::code::{ErrorCode, Speaker};
 use crate::foreign;
 use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
 use crate::ledger::Tally;
@@ -50,8 +51,10 @@ pub struct Origin {
 impl Origin {
     fn traits(&self, frame: &[u8], head: &Head) -> Traits {
         let [_, app, procid] = head.kept(frame);
+        let source_is_token_name = app == b"token" || app == self.token.as_bytes();
         Traits {
-            source_is_token_name: app == b"token" || app == self.token.as_bytes(),
+            source_is_token_name,
+            speaker: Speaker::of(if source_is_token_name { self.token_name.as_bytes() } else { app }, procid),
             writes_notices: NOTICE_PROCIDS.contains(&procid),
         }
     }
@@ -61,6 +64,7 @@ impl Origin {
 #[derive(Clone, Copy, Debug)]
 struct Traits {
     source_is_token_name: bool,
+    speaker: Speaker,
     writes_notices: bool,
 }
 
@@ -87,6 +91,8 @@ struct Entry {
     source_is_token_name: bool,
     /// Whether it looks like a notice of a loss upstream.
     is_notice: bool,
+    /// The platform's code that it is about.
+    code: Option<ErrorCode>,
     head: Head,
 }
 
@@ -97,6 +103,8 @@ pub struct Batch {
     entries: Box<[Entry]>,
     /// Whether any entry is one.
     has_notices: bool,
+    /// Whether any entry has one.
+    has_codes: bool,
     token_name: Arc<str>,
     received: DateTime<Utc>,
     /// What was rendered, by [`Shared`].
@@ -211,7 +219,8 @@ impl Batch {
     fn of_entries(&self, bytes: Bytes, entries: Box<[Entry]>) -> Batch {
         Batch {
             bytes,
-            has_notices: entries.iter().any(|entry| entry.is_notice),
+            has_notices: self.has_notices && entries.iter().any(|entry| entry.is_notice),
+            has_codes: self.has_codes && entries.iter().any(|entry| entry.code.is_some()),
             entries,
             token_name: self.token_name.clone(),
             received: self.received,
@@ -245,6 +254,17 @@ impl Batch {
     /// A message's severity, 0 (emergency) to 7 (debug).
     pub fn severity(&self, index: usize) -> u8 {
         self.entries[index].head.pri & 7
+    }
+
+    /// The platform's error code that a message is about ([`ErrorCode::from_message`]), found when the batch was read.
+    pub fn code(&self, index: usize) -> Option<ErrorCode> {
+        self.entries[index].code
+    }
+
+    /// The codes of all messages that have one, in their order. Costs nothing where there is none.
+    pub fn codes(&self) -> impl Iterator<Item = ErrorCode> {
+        let entries = if self.has_codes { &self.entries[..] } else { &[] };
+        entries.iter().filter_map(|entry| entry.code)
     }
 
     /// A message's place in the request it came with.
@@ -490,12 +510,14 @@ struct BatchBuilder<'a> {
     origin: &'a Origin,
     entries: Vec<Entry>,
     has_notices: bool,
+    has_codes: bool,
 }
 
 impl<'a> BatchBuilder<'a> {
     fn new(origin: &'a Origin, body_len: usize) -> BatchBuilder<'a> {
         // A guess that fits lines of 128 bytes and more without growing.
-        BatchBuilder { origin, entries: Vec::with_capacity(body_len / 128 + 1), has_notices: false }
+        let entries = Vec::with_capacity(body_len / 128 + 1);
+        BatchBuilder { origin, entries, has_notices: false, has_codes: false }
     }
 
     /// Whether the message at `offset` may still be added.
@@ -515,9 +537,23 @@ impl<'a> BatchBuilder<'a> {
             end: at.end as u32,
             ordinal: self.entries.len() as u32,
             is_notice,
+            code: None,
             source_is_token_name: traits.source_is_token_name,
             head,
         });
+        if traits.speaker != Speaker::Other {
+            self.find_code(traits.speaker, head.text(frame));
+        }
+    }
+
+    /// Finds the code of the newest entry. A call of its own, so that other sources' messages do not pay for it.
+    #[inline(never)]
+    fn find_code(&mut self, speaker: Speaker, text: &[u8]) {
+        let code = speaker.code(text);
+        self.has_codes |= code.is_some();
+        if let Some(entry) = self.entries.last_mut() {
+            entry.code = code;
+        }
     }
 
     fn append(&mut self, out: &mut Vec<u8>, frame: &[u8], head: Head, traits: Traits) {
@@ -537,6 +573,7 @@ impl<'a> BatchBuilder<'a> {
             bytes,
             entries: self.entries.into(),
             has_notices: self.has_notices,
+            has_codes: self.has_codes,
             token_name: self.origin.token_name.clone(),
             received: self.origin.now,
             rendered: Mutex::default(),

@@ -5,6 +5,7 @@
 //! * [`Batch`]: messages that travel together, indexed once and shared.
 //! * [`Filter`]: which messages a reader gets, decided before his ring.
 //! * [`Ring`]: a bounded queue that drops its oldest messages; its [`Ledger`] counts every one of them.
+//! * [`ErrorCode`]: the platform's codes (H12, R14, L10, …), found in its lines and explained.
 //! * [`Notice`]: what a reader is told about a gap (L10, L11, L12, L13), rendered and parsed.
 //!
 //! The base has no HTTP, no files, no arguments and no clock of its own. Feature `client` adds the ordered
@@ -25,6 +26,7 @@
 //! ```
 
 pub mod buffer;
+pub mod code;
 pub mod frame;
 pub mod message;
 #[cfg(feature = "client")]
@@ -49,6 +51,7 @@ mod ring;
 pub use batch::{Batch, BatchError, Origin, cut_point};
 pub use chain::Chain;
 pub use chunk::{Chunk, Part, halve};
+pub use code::ErrorCode;
 pub use filter::Filter;
 #[cfg(feature = "grep")]
 pub use filter::Pattern;

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, Utc};
-use logplex_core::{Batch, Chunk, Filter, Ledger, LossReason, Part};
+use logplex_core::{Batch, Chunk, ErrorCode, Filter, Ledger, LossReason, Part};
 
 use crate::checkpoint::{Checkpoint, Reservation};
 use crate::drain::Drain;
@@ -58,6 +58,8 @@ pub(crate) struct Spine {
     closed_tails: Option<Box<Ledger>>,
     /// Whether the channel is no more: nothing of it is stored from then on.
     pub(crate) removed: bool,
+    /// How many messages had each of [`ErrorCode::ALL`]; empty until there is one.
+    codes: Vec<u64>,
 }
 
 impl Channel {
@@ -78,6 +80,7 @@ impl Channel {
             tails: Vec::new(),
             closed_tails: None,
             removed: false,
+            codes: Vec::new(),
         };
         Channel { id, epoch, store, shelf, spine: Mutex::new(spine) }
     }
@@ -98,6 +101,10 @@ impl Channel {
         let part = Part::numbered(batch, spine.next_sequence);
         let woke = spine.reserve(self, &self.store, count + part.upstream().count, now);
         spine.next_sequence += count;
+        for code in part.chunk().codes() {
+            spine.codes.resize(ErrorCode::ALL.len(), 0);
+            spine.codes[code as usize] += 1;
+        }
         if self.shelf.is_on() {
             let grown = spine.history.push(part.clone(), now);
             let over = self.shelf.count_memory(grown);
@@ -318,6 +325,13 @@ impl Channel {
             sum.absorb(&tail.mailbox.ledger());
         }
         (sum, spine.tails.len())
+    }
+
+    /// The error codes of the messages so far, with how many there were of each.
+    pub(crate) fn codes(&self) -> Vec<(ErrorCode, u64)> {
+        let spine = self.spine();
+        let counted = ErrorCode::ALL.iter().copied().zip(spine.codes.iter().copied());
+        counted.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Takes drains out: they get nothing from here on.

@@ -12,6 +12,7 @@ use logplex_core::RingLimits;
 
 use crate::command::channels::ChannelsArgs;
 use crate::command::drains::DrainsArgs;
+use crate::command::explain::ExplainArgs;
 use crate::command::tokens::TokensArgs;
 use crate::config::{
     Config, DEFAULT_MAX_DRAINS, HISTORY_DISK_MIB, HISTORY_MEMORY_MIB, PROBE_AFTER_SECONDS, Secret,
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Tokens(TokensArgs),
     /// List, add, change, pause and remove the destinations of a channel
     Drains(DrainsArgs),
+    /// Explain an error code, a status or a line, without a server: what happened, what to do
+    Explain(ExplainArgs),
     /// The first minute: a server on a fresh store, and with -- CMD a command whose output it shows
     Dev(DevArgs),
     /// Write a script that lets a shell complete commands and flags

@@ -19,6 +19,7 @@ use crate::http::encode_segment;
 
 pub(crate) mod channels;
 pub(crate) mod drains;
+pub(crate) mod explain;
 mod table;
 pub(crate) mod tokens;
 

@@ -127,6 +127,7 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::Channels(args) => command::channels::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Tokens(args) => command::tokens::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Drains(args) => command::drains::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Command::Explain(args) => command::explain::run(&args),
         Command::Dev(args) => dev::run(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

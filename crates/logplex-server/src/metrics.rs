@@ -148,6 +148,7 @@ struct Snapshot {
     tokens: Vec<(Labels, crate::channel::TokenCounts)>,
     drains: Vec<(Labels, Ledger)>,
     drain_states: Vec<(Labels, u64)>,
+    codes: Vec<(Labels, u64)>,
     tails: Vec<(Labels, Ledger)>,
     open_tails: Vec<(Labels, u64)>,
     history_memory: u64,
@@ -165,6 +166,7 @@ impl Snapshot {
             tokens: Vec::new(),
             drains: Vec::new(),
             drain_states: Vec::new(),
+            codes: Vec::new(),
             tails: Vec::new(),
             open_tails: Vec::new(),
             history_memory: app.hub.shelf.memory() as u64,
@@ -183,6 +185,9 @@ impl Snapshot {
                 snapshot.drains.push((labels.clone(), drain.mailbox.ledger()));
                 labels.push(label("state", drain.state().as_str()));
                 snapshot.drain_states.push((labels, 1));
+            }
+            for (code, count) in channel.codes() {
+                snapshot.codes.push((vec![labels[0].clone(), label("code", code.as_str())], count));
             }
             let (ledger, open) = channel.tails();
             snapshot.tails.push((labels.clone(), ledger));
@@ -256,6 +261,8 @@ impl Collector for Snapshot {
         self.encode_ledgers(encoder, "drain", &self.drains)?;
         let help = "1 for the state that a drain is in";
         gauges(encoder, "drain_state", help, self.drain_states.iter().cloned())?;
+        let help = "Messages of the platform that had this error code";
+        counters(encoder, "error_codes", help, self.codes.iter().cloned())?;
         self.encode_ledgers(encoder, "tail", &self.tails)?;
         gauges(encoder, "tails_open", "Tail sessions now", self.open_tails.iter().cloned())?;
         let alone = |number| std::iter::once((Labels::new(), number));

@@ -244,6 +244,50 @@ fn what_a_filter_keeps_keeps_its_ordinal() {
 }
 
 #[test]
+fn codes_are_found_when_a_batch_is_read_and_kept_by_its_parts() {
+    let h12 = "at=error code=H12 desc=\"Request timeout\"";
+    let messages = |texts: &[(&str, &str, &str)]| -> Vec<String> {
+        let message = |(source, procid, text): &(&str, &str, &str)| {
+            format!("<158>1 2026-01-02T03:04:05.678901+00:00 host {source} {procid} - - {text}")
+        };
+        texts.iter().map(message).collect()
+    };
+    let texts = messages(&[
+        ("heroku", "router", "at=info status=200"),
+        ("heroku", "router", h12),
+        ("app", "router", h12),
+        ("heroku", "web.1", "Error R14 (Memory quota exceeded)"),
+        ("app", "log-shuttle", "Error L12: 2 messages dropped since 2026-01-02T03:04:05+00:00."),
+        ("token", "router", h12),
+    ]);
+    let codes = |batch: &Batch| (0..batch.count()).map(|at| batch.code(at)).collect::<Vec<_>>();
+    let expected = [
+        None,
+        Some(ErrorCode::H12),
+        None,
+        Some(ErrorCode::R14),
+        Some(ErrorCode::L12),
+        // The token's name is `app`.
+        None,
+    ];
+    let read = batch(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(codes(&read), expected);
+    assert_eq!(read.codes().collect::<Vec<_>>(), [ErrorCode::H12, ErrorCode::R14, ErrorCode::L12]);
+    assert_eq!(codes(&read.copy_out(2..4)), expected[2..4]);
+    let kept = read.filtered(|at| at % 2 == 1).expect("not all were kept");
+    assert_eq!(kept.codes().collect::<Vec<_>>(), [ErrorCode::H12, ErrorCode::R14]);
+
+    // A token called heroku speaks for the platform, and foreign forms are read as well.
+    let origin = Origin { token_name: "heroku".into(), ..origin() };
+    let foreign = "<158>Jan  2 03:04:05 demo heroku[router]: at=warning code=H27";
+    let frames = Frames::from_messages([texts[5].as_str(), foreign]);
+    let read = Batch::decode(frames.wire(0..2), &origin).expect("well framed");
+    assert_eq!(codes(&read), [Some(ErrorCode::H12), Some(ErrorCode::H27)]);
+    let read = Batch::from_text(format!("{h12}\nhello\n").as_bytes(), "http", &origin).expect("not too many");
+    assert_eq!(codes(&read), [Some(ErrorCode::H12), None]);
+}
+
+#[test]
 fn more_messages_than_a_batch_may_have_are_refused_whole() {
     let tiny = |count: usize| b"1 x".repeat(count);
     assert_eq!(Batch::decode(tiny(MESSAGES_MAX).into(), &origin()).expect("fits").count(), MESSAGES_MAX);

@@ -134,14 +134,18 @@ impl Page {
         let message = batch.message(index);
         let sequence = part.first_sequence() + batch.ordinal(index);
         let text = String::from_utf8_lossy(message.text);
-        json!({
+        let mut value = json!({
             "cursor": format!("{}{sequence}", self.prefix),
             "time": message.time,
             "source": batch.source(index),
             "procid": message.procid,
             "severity": message.severity(),
             "message": text.strip_suffix('\n').unwrap_or(&text),
-        })
+        });
+        if let Some(code) = batch.code(index) {
+            value["code"] = code.as_str().into();
+        }
+        value
     }
 
     fn push_json(&mut self, value: &Value) {

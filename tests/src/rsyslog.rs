@@ -166,6 +166,24 @@ impl Rsyslog {
         self.process.signal(signal);
     }
 
+    /// Stops all of it on the spot (SIGSTOP): what it is sent from now on stays with its kernel.
+    ///
+    /// # Panics
+    /// When it cannot be stopped.
+    #[track_caller]
+    pub fn freeze(&mut self) {
+        self.process.signal(Signal::SIGSTOP);
+        // The signal is sent before the threads have taken it.
+        let tasks = format!("/proc/{}/task", self.process.id());
+        wait_for("every thread to stop", || {
+            let is_stopped = |task: fs::DirEntry| {
+                let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+            };
+            fs::read_dir(&tasks).ok()?.flatten().all(is_stopped).then_some(())
+        });
+    }
+
     /// Ends it by `signal` and waits for its end.
     ///
     /// # Panics

@@ -56,7 +56,8 @@ const HEARD_OUT: Duration = Duration::from_secs(1);
 /// How long a peer may take nothing of what it is sent.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Between looks at what was acknowledged, of which the kernel gives no word: at first, and at most.
+/// Between looks at what was acknowledged, of which the kernel gives no word: for as long as the second says, and then
+/// growing up to that. A peer that is near has mostly acknowledged within a millisecond or two.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_millis(20);
 
@@ -470,6 +471,7 @@ async fn send(line: &mut Line, body: &[u8]) -> Sent {
     }
     let mut known = (0, Instant::now());
     let mut pause = FIRST_LOOK;
+    let written_at = Instant::now();
     loop {
         let acknowledged = line.acknowledged();
         if acknowledged >= body.len() {
@@ -483,7 +485,9 @@ async fn send(line: &mut Line, body: &[u8]) -> Sent {
         tokio::select! {
             biased;
             () = line.ended() => return Sent::Ended,
-            () = sleep(pause) => pause = (pause * 2).min(LAST_LOOK),
+            () = sleep(pause) => if written_at.elapsed() >= LAST_LOOK {
+                pause = (pause * 2).min(LAST_LOOK);
+            },
         }
     }
 }

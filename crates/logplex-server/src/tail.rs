@@ -1,5 +1,5 @@
 //! A live tail: the same ring as a drain's, read over a websocket ([`websocket`]) or as the body of an answer
-//! ([`body`]).
+//! ([`mod@body`]).
 //!
 //! A session first gets what it asked of the past, then what comes, in one piece all that is there ([`Feed`]). A
 //! client that reads too slowly makes the ring drop its oldest, and an L11 line, which no filter hides, goes ahead of

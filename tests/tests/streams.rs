@@ -1,6 +1,8 @@
 //! Sessions as events and as lines: no gap and no repeat between past and present, over a return and over a restart.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use logplex_tests::{Server, Stream, StreamEnd, Tail, conservation, encode, wait_for};
 use serde_json::{Value, json};
@@ -116,14 +118,14 @@ fn who_comes_back_gets_no_gap_and_no_repeat() {
     tail.wait_number(409);
     conservation(10..410, &tail.numbers(), 0);
     // Who has seen all gets what comes.
-    let newest = Stream::events_of(&url, Some(&stream_cursor(&server, 409, &seen)));
+    let newest = Stream::events_of(&url, Some(&cursor(409, &seen)));
     server.post_lines(&token, 410, 1);
     newest.wait_number(410);
     assert_eq!(newest.lines().len(), 1);
 }
 
 /// The cursor of message `number`, in the channel of `other`.
-fn stream_cursor(_server: &Server, number: u64, other: &str) -> String {
+fn cursor(number: u64, other: &str) -> String {
     format!("{}-{number}", other.split('-').next().expect("an epoch"))
 }
 
@@ -135,7 +137,7 @@ fn a_history_that_moved_on_is_told_exactly() {
     let first = Stream::events_of(&url, None);
     server.post_lines(&token, 0, 100);
     first.wait_number(99);
-    let seen = stream_cursor(&server, 49, &first.last_id().expect("an id"));
+    let seen = cursor(49, &first.last_id().expect("an id"));
     drop(first);
     server.post_batches(&token, 100..3000, 100);
     let stream = Stream::events_of(&url, Some(&seen));
@@ -146,7 +148,7 @@ fn a_history_that_moved_on_is_told_exactly() {
     conservation(50..3000, &stream.numbers(), notice.count);
     // The notice is the first event, and who read it has read all ahead of the next.
     let events = stream.events();
-    assert_eq!(events[0].id.as_deref(), Some(stream_cursor(&server, 1499, &seen).as_str()));
+    assert_eq!(events[0].id.as_deref(), Some(cursor(1499, &seen).as_str()));
     drop(stream);
     // With a filter nobody knows what it would have kept of them.
     let url = server.create_session("app", json!({ "tail": true, "source": "app" }));
@@ -171,7 +173,7 @@ fn a_cursor_of_nothing_we_know_is_not_guessed_at() {
     }
     // Of another life of the channel, or of a message that is yet to come: all there is, and a word that it is not
     // known what was missed.
-    for strange in ["0123456789abcdef-7", &stream_cursor(&server, 99, &cursor_of_newest(&server))] {
+    for strange in ["0123456789abcdef-7", &cursor(99, &cursor_of_newest(&server))] {
         let stream = Stream::events_of(&url, Some(strange));
         stream.wait_number(4);
         assert_eq!(stream.numbers(), [0, 1, 2, 3, 4]);
@@ -265,7 +267,10 @@ fn a_follower_goes_on_over_a_restart_of_the_server() {
             taken
         });
         first.wait_number(1999);
+        let stopping = Instant::now();
         assert_eq!(server.term().code(), Some(0));
+        // Half the grace period is what requests under way may take; a tail is none.
+        assert!(stopping.elapsed() < Duration::from_secs(5), "{:?}", stopping.elapsed());
         stop.store(true, Ordering::Relaxed);
         poster.join().expect("the poster ends")
     });
@@ -333,6 +338,22 @@ fn filters_act_on_past_and_present_alike() {
             assert_eq!(live.wait_ended(), StreamEnd::Clean, "{filter}");
         }
     }
+}
+
+#[test]
+fn a_tail_ends_at_the_time_that_it_was_given() {
+    let server = Server::start();
+    let token = server.create_app("app");
+    let soon = Command::new("date").args(["-u", "-d", "+3 seconds", "+%Y-%m-%dT%H:%M:%SZ"]).output();
+    let soon = String::from_utf8(soon.expect("a clock").stdout).expect("a time");
+    let url = server.create_session("app", json!({ "tail": true, "num": 0, "until": soon.trim() }));
+    let (events, tail) = (Stream::events_of(&url, None), Tail::open(&url));
+    post(&server, &token, &[(190, TIME, "app", "web.1", "line 0")]);
+    events.wait_number(0);
+    assert_eq!(events.wait_ended(), StreamEnd::Clean);
+    let ended = tail.wait_ended();
+    assert!(ended.contains("1000") || ended.to_lowercase().contains("normal"), "{ended}");
+    assert_eq!(tail.numbers(), [0]);
 }
 
 #[test]

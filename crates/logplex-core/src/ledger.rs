@@ -231,6 +231,12 @@ impl Ledger {
         self.channel_gap.merge(channel);
     }
 
+    /// Messages were gone before they could come here, and are told without this ledger's notices.
+    pub fn count_gone(&mut self, count: u64, reason: DropReason) {
+        self.accepted += count;
+        self.dropped[reason as usize] += count;
+    }
+
     /// Adds the numbers of a reader that is gone, for the sum over all that ever were. Its gaps go with it.
     pub fn absorb(&mut self, other: &Ledger) {
         self.accepted += other.accepted;

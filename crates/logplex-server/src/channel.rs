@@ -3,7 +3,6 @@
 //! A channel is the unit of ownership: its sequence, history, drains, tails and ledgers hang on it. The one
 //! short lock in here is all that its producers share; channels share nothing.
 
-use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,7 +12,7 @@ use logplex_core::{Batch, Chunk, ErrorCode, Filter, Ledger, LossReason, Part};
 use crate::checkpoint::{Checkpoint, Reservation};
 use crate::drain::Drain;
 use crate::history::{
-    Begin, History, KEPT, LookBack, Piece, Place, ReadError, Shelf, Stored, Write, encode, sequences,
+    Begin, History, KEPT, Past, Piece, Place, ReadError, Shelf, Stored, Write, encode, sequences,
 };
 use crate::mailbox::lock;
 use crate::repeats::Repeats;
@@ -67,7 +66,7 @@ impl Channel {
     pub(crate) fn new(id: Arc<str>, store: Store, shelf: Arc<Shelf>, checkpoint: &Checkpoint) -> Channel {
         let (epoch, next_sequence, history) = match checkpoint.history().filter(|_| shelf.is_on()) {
             Some((place, reserved)) => {
-                (place.epoch, place.next + reserved, History::restored(place, reserved))
+                (place.epoch, place.next.saturating_add(reserved), History::restored(place, reserved))
             }
             None => (uuid::Uuid::new_v4().as_u64_pair().0, 0, History::default()),
         };
@@ -148,39 +147,9 @@ impl Channel {
         Some(if ours { Begin::After(sequence) } else { Begin::Unknown })
     }
 
-    /// What a tail asks of the past, and if it is `live`, its place for all that comes: no gap, no repeat. May wait
-    /// for the store.
-    pub(crate) async fn look_back(&self, begin: Begin, tail: &Arc<Tail>, live: bool) -> LookBack {
-        self.look(begin, &tail.filter, |spine, pieces| {
-            tail.count_past(pieces);
-            if live {
-                spine.tails.push(tail.clone());
-            }
-        })
-        .await
-    }
-
-    /// The newest `count` messages, oldest first, and whether that is all that could be read.
-    pub(crate) async fn newest(&self, count: usize) -> (Vec<Part<Batch>>, bool) {
-        let look_back = self.look(Begin::Newest(count), &Filter::default(), |_, _| {}).await;
-        let mut whole = true;
-        let parts = look_back.pieces.into_iter().filter_map(|piece| match piece {
-            Piece::Part(part) => Some(part),
-            Piece::Hole { .. } | Piece::Unreadable | Piece::UnknownCursor => {
-                whole = false;
-                None
-            }
-        });
-        (parts.collect(), whole)
-    }
-
-    /// As [`Channel::look_back`]; `then` is done under the lock under which the past ends.
-    async fn look(
-        &self,
-        begin: Begin,
-        filter: &Filter,
-        then: impl FnOnce(&mut Spine, &VecDeque<Piece>),
-    ) -> LookBack {
+    /// What there is of the past for who begins there, and for a `tail` its place for all that comes: no gap, no
+    /// repeat. May wait for the store.
+    pub(crate) async fn look_back(&self, begin: Begin, filter: &Filter, tail: Option<&Arc<Tail>>) -> Past {
         let mut loaded = Vec::new();
         let (mut read_to, mut reads) = (0, 0);
         let mut permit = None;
@@ -195,12 +164,11 @@ impl Channel {
                 match wanted {
                     Some(wanted) if !failed && reads < READS => wanted,
                     wanted => {
-                        let mut pieces = spine.history.look(begin, &loaded, filter, next, Utc::now());
-                        if failed || wanted.is_some() {
-                            pieces.push_front(Piece::Unreadable);
-                        }
-                        then(&mut spine, &pieces);
-                        return LookBack { pieces, permit };
+                        let mut past = spine.history.look(begin, &loaded, next, Utc::now());
+                        past.unreadable = failed || wanted.is_some();
+                        past.permit = permit;
+                        spine.tails.extend(tail.cloned());
+                        return past;
                     }
                 }
             };
@@ -216,6 +184,17 @@ impl Channel {
                 }
             }
         }
+    }
+
+    /// The newest `count` messages, oldest first; `None` if they cannot be read.
+    pub(crate) async fn newest(&self, count: usize) -> Option<Vec<Part<Batch>>> {
+        let all = Filter::default();
+        let look_back = self.look_back(Begin::Newest(count), &all, None).await.filter(&all);
+        let part = |piece| match piece {
+            Piece::Part(part) => Some(part),
+            Piece::Hole { .. } | Piece::Unreadable | Piece::UnknownCursor => None,
+        };
+        look_back.pieces.into_iter().map(part).collect()
     }
 
     /// What is stored is not looked at any more.
@@ -243,7 +222,7 @@ impl Channel {
     }
 
     /// What was not stored is now, up to `end`; and what is more than is kept goes.
-    pub(crate) fn set_stored(&self, write: &Write, end: u64, now: DateTime<Utc>) -> anyhow::Result<()> {
+    pub(crate) fn set_stored(&self, write: &Write, end: u64, now: DateTime<Utc>) {
         let mut spine = self.spine();
         let stored = &mut spine.history.stored;
         if stored.is_empty() {
@@ -252,22 +231,31 @@ impl Channel {
         }
         stored.end = end;
         stored.bytes += write.bytes;
-        stored.at = now.timestamp();
+        stored.at = now.timestamp_millis();
         self.shelf.count_stored(0, write.bytes);
         let before = *stored;
         drop(spine);
-        let cut = end.saturating_sub(KEPT.messages as u64);
-        if cut < before.first + TRIM_EVERY {
-            return Ok(());
+        let mut cut = end.saturating_sub(KEPT.messages as u64);
+        if before.bytes > 2 * KEPT.bytes as u64 {
+            // What was written just now is no more than is kept.
+            cut = cut.max(write.first);
+        } else if cut < before.first + TRIM_EVERY {
+            return;
         }
-        let (first, gone) = self.shelf.trim(&self.id, self.epoch, before.first..end, cut)?;
+        let (first, gone) = match self.shelf.trim(&self.id, self.epoch, before.first..end, cut) {
+            Ok(trimmed) => trimmed,
+            // What is damaged is not looked at any more, and what is behind it is good.
+            Err(error) => {
+                self.shelf.count_damaged(&self.id, &error);
+                (write.first, before.bytes - write.bytes)
+            }
+        };
         let mut spine = self.spine();
         let stored = &mut spine.history.stored;
         let gone = gone.min(stored.bytes);
         stored.first = first.max(stored.first);
         stored.bytes -= gone;
         self.shelf.count_stored(gone, 0);
-        Ok(())
     }
 
     /// When the history was used last, and what it takes in memory and in the store.

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use logplex_core::{Batch, DropReason, Filter, Gap, Part, Policy, Ring, RingLimits, Tally};
+use logplex_core::{Batch, DropReason, Filter, Part, Policy, Ring, RingLimits};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -45,15 +45,32 @@ pub(crate) enum Begin {
 #[derive(Debug)]
 pub(crate) enum Piece {
     Part(Part<Batch>),
-    /// Messages that are gone; if not `exact`, the number is the most that it can be.
+    /// Messages that are gone; if not `exact`, the number is the most that it can be. `since` is when the first that
+    /// is not gone came.
     Hole {
-        gap: Gap,
+        count: u64,
+        reason: DropReason,
+        since: DateTime<Utc>,
         exact: bool,
     },
     /// What the store holds cannot be read now.
     Unreadable,
     /// The cursor says nothing here.
     UnknownCursor,
+}
+
+/// What there is for a reader, as it was at one moment; filters have not acted yet.
+#[derive(Debug)]
+pub(crate) struct Past {
+    begin: Begin,
+    parts: Vec<Part<Batch>>,
+    jumps: Vec<(u64, u64)>,
+    /// The number of the first message that is not part of it.
+    next: u64,
+    now: DateTime<Utc>,
+    /// Whether there is more, which cannot be read.
+    pub(crate) unreadable: bool,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Pieces in their order, and what reading them may cost as long as they are not written.
@@ -69,7 +86,7 @@ pub(crate) struct Stored {
     pub(crate) first: u64,
     pub(crate) end: u64,
     pub(crate) bytes: u64,
-    /// When the newest was written, in seconds since 1970.
+    /// When the newest was written, in milliseconds since 1970.
     pub(crate) at: i64,
 }
 
@@ -96,7 +113,7 @@ pub(crate) struct History {
     ring: Option<Box<Ring<Batch>>>,
     pub(crate) stored: Stored,
     pub(crate) jumps: Vec<(u64, u64)>,
-    /// When someone last wrote or read here, in seconds since 1970.
+    /// When someone last wrote or read here, in milliseconds since 1970.
     used_at: i64,
 }
 
@@ -105,7 +122,7 @@ impl History {
     pub(crate) fn restored(place: &Place, reserved: u64) -> History {
         let mut jumps = place.jumps.clone();
         if reserved > 0 {
-            jumps.push((place.next, place.next + reserved));
+            jumps.push((place.next, place.next.saturating_add(reserved)));
         }
         if jumps.len() > JUMPS_MAX {
             let (first, _) = jumps.remove(0);
@@ -116,7 +133,7 @@ impl History {
 
     /// Adds messages as the newest. Returns by how much memory grew or shrank.
     pub(crate) fn push(&mut self, part: Part<Batch>, now: DateTime<Utc>) -> isize {
-        self.used_at = now.timestamp();
+        self.used_at = now.timestamp_millis();
         let ring = self.ring.get_or_insert_with(|| Box::new(Ring::new(KEPT)));
         let before = ring.bytes() as isize;
         ring.push(part, now);
@@ -181,14 +198,10 @@ impl History {
         let in_memory = self.first_in_memory(next);
         let enough = match begin {
             _ if self.stored.is_empty() || self.stored.first >= in_memory => true,
+            // Texts are not matched under the channel's lock, so a filter may keep none of what is in memory.
             Begin::Newest(count) => {
                 let messages = self.ring.as_ref().map_or(0, |ring| ring.messages());
-                count == 0
-                    || messages >= KEPT.messages
-                    || messages >= count && {
-                        let parts: Vec<_> = self.ring.iter().flat_map(|ring| ring.parts()).collect();
-                        newest(&parts, count, filter).iter().map(Part::messages).sum::<usize>() >= count
-                    }
+                messages >= KEPT.messages || messages >= count && (count == 0 || filter.keeps_all())
             }
             Begin::After(sequence) => sequence + 1 >= in_memory,
             Begin::Unknown => false,
@@ -196,62 +209,51 @@ impl History {
         (!enough).then_some(self.stored.first..in_memory)
     }
 
-    /// What `begin` finds in `loaded`, which was read from the store, and in memory.
+    /// What is in `loaded`, which was read from the store, and in memory.
     pub(crate) fn look(
         &mut self,
         begin: Begin,
         loaded: &[Part<Batch>],
-        filter: &Filter,
         next: u64,
         now: DateTime<Utc>,
-    ) -> VecDeque<Piece> {
-        self.used_at = now.timestamp();
+    ) -> Past {
+        self.used_at = now.timestamp_millis();
         let in_memory = self.first_in_memory(next);
-        let too_old = now - KEPT_FOR;
         let mut parts: Vec<Part<Batch>> =
             loaded.iter().filter_map(|part| before_sequence(part, in_memory)).collect();
         parts.extend(self.ring.iter().flat_map(|ring| ring.parts()).cloned());
-        parts.retain(|part| part.chunk().received() >= too_old);
-        let mut over = parts.iter().map(Part::messages).sum::<usize>().saturating_sub(KEPT.messages);
-        for part in &mut parts {
-            let cut = over.min(part.messages());
-            drop(part.split_to(cut));
-            over -= cut;
-        }
-        parts.retain(|part| part.messages() > 0);
-        match begin {
-            Begin::Newest(count) => {
-                let parts: Vec<_> = parts.iter().collect();
-                newest(&parts, count, filter).into_iter().map(Piece::Part).collect()
-            }
-            Begin::After(sequence) => self.after(sequence + 1, &parts, filter, next, now),
+        keep_newest(&mut parts, now - KEPT_FOR);
+        Past { begin, parts, jumps: self.jumps.clone(), next, now, unreadable: false, permit: None }
+    }
+}
+
+impl Past {
+    /// What `filter` leaves for the reader.
+    pub(crate) fn filter(self, filter: &Filter) -> LookBack {
+        let mut pieces = match self.begin {
+            Begin::Newest(count) => newest(&self.parts, count, filter).into_iter().map(Piece::Part).collect(),
+            Begin::After(sequence) => self.after(sequence + 1, filter),
             Begin::Unknown => {
-                let first = parts.first().map_or(next, |part| sequences(part).start);
-                let mut pieces = self.after(first, &parts, filter, next, now);
+                let mut pieces = self.after(self.parts.first().map_or(self.next, first), filter);
                 pieces.push_front(Piece::UnknownCursor);
                 pieces
             }
+        };
+        if self.unreadable {
+            pieces.push_front(Piece::Unreadable);
         }
+        LookBack { pieces, permit: self.permit }
     }
 
-    fn after(
-        &self,
-        mut expected: u64,
-        parts: &[Part<Batch>],
-        filter: &Filter,
-        next: u64,
-        now: DateTime<Utc>,
-    ) -> VecDeque<Piece> {
-        let mut pieces = VecDeque::new();
+    fn after(&self, mut expected: u64, filter: &Filter) -> VecDeque<Piece> {
         let hole = |from: u64, to: u64, since: DateTime<Utc>| {
             let crashed = self.jumps.iter().any(|(start, end)| *start < to && from < *end);
             let reason = if crashed { DropReason::Crash } else { DropReason::History };
-            let dropped = Tally { count: to - from, since: Some(since), reason: Some(reason) };
-            let gap = Gap { dropped, ..Gap::default() };
             // Nobody knows what the filter would have kept of them.
-            Piece::Hole { gap, exact: !crashed && filter.keeps_all() }
+            Piece::Hole { count: to - from, reason, since, exact: !crashed && filter.keeps_all() }
         };
-        for part in parts {
+        let mut pieces = VecDeque::new();
+        for part in &self.parts {
             let Some(part) = from_sequence(part, expected) else { continue };
             let numbers = sequences(&part);
             if numbers.start > expected {
@@ -260,11 +262,35 @@ impl History {
             expected = numbers.end;
             pieces.extend(filter.apply(&part).map(Piece::Part));
         }
-        if expected < next {
-            pieces.push_back(hole(expected, next, now));
+        if expected < self.next {
+            pieces.push_back(hole(expected, self.next, self.now));
         }
         pieces
     }
+}
+
+/// Leaves what is kept of a channel: what is not too old, and of that the newest.
+fn keep_newest(parts: &mut Vec<Part<Batch>>, too_old: DateTime<Utc>) {
+    parts.retain(|part| part.chunk().received() >= too_old);
+    let mut room = KEPT;
+    let kept = parts.iter().rev().take_while(|part| {
+        let (has_room, size) = (room.messages > 0 && room.bytes > 0, part.size());
+        room = RingLimits {
+            messages: room.messages.saturating_sub(part.messages()),
+            bytes: room.bytes.saturating_sub(size),
+        };
+        has_room
+    });
+    let gone = parts.len() - kept.count();
+    parts.drain(..gone);
+    let messages: usize = parts.iter().map(Part::messages).sum();
+    if let Some(oldest) = parts.first_mut() {
+        drop(oldest.split_to(messages.saturating_sub(KEPT.messages)));
+    }
+}
+
+fn first(part: &Part<Batch>) -> u64 {
+    sequences(part).start
 }
 
 /// The sequence numbers of a part that filters left no holes in.
@@ -295,7 +321,7 @@ fn before_sequence(part: &Part<Batch>, end: u64) -> Option<Part<Batch>> {
 }
 
 /// The newest `count` messages that a filter keeps, oldest first.
-fn newest(parts: &[&Part<Batch>], count: usize, filter: &Filter) -> Vec<Part<Batch>> {
+fn newest(parts: &[Part<Batch>], count: usize, filter: &Filter) -> Vec<Part<Batch>> {
     let mut left = count;
     let mut found = Vec::new();
     for part in parts.iter().rev() {
@@ -308,7 +334,7 @@ fn newest(parts: &[&Part<Batch>], count: usize, filter: &Filter) -> Vec<Part<Bat
         left -= kept.len();
         // Runs of neighbours become one part each; usually that is one run.
         for run in kept.chunk_by(|later, earlier| later - earlier == 1) {
-            let mut piece = (*part).clone();
+            let mut piece = part.clone();
             let first = run[run.len() - 1] - part.range().start;
             drop(piece.split_to(first));
             found.push(piece.split_to(run.len()));
@@ -316,4 +342,120 @@ fn newest(parts: &[&Part<Batch>], count: usize, filter: &Filter) -> Vec<Part<Bat
     }
     found.reverse();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use logplex_core::Frames;
+
+    use super::*;
+
+    fn part(first: u64, count: usize) -> Part<Batch> {
+        let message = "<190>1 2026-01-02T03:04:05+00:00 h app web.1 - - text";
+        let frames = Frames::from_messages(std::iter::repeat_n(message, count));
+        Part::numbered(Batch::read_back(frames.wire(0..count), Utc::now()).unwrap().into(), first)
+    }
+
+    /// What a reader gets: `+FIRST..END` for messages, `-COUNT` for a hole, `~COUNT` for a bound.
+    fn shown(past: Past, filter: &Filter) -> String {
+        let piece = |piece| match piece {
+            Piece::Part(part) => format!("+{:?}", sequences(&part)),
+            Piece::Hole { count, reason, exact, .. } => {
+                format!("{}{count} {}", if exact { '-' } else { '~' }, reason.as_str())
+            }
+            Piece::Unreadable => "unreadable".to_owned(),
+            Piece::UnknownCursor => "unknown".to_owned(),
+        };
+        past.filter(filter).pieces.into_iter().map(piece).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Numbers below 100 are gone, to 200 in the store, from there in memory.
+    fn history() -> (History, Vec<Part<Batch>>) {
+        let mut history = History::default();
+        history.push(part(200, 50), Utc::now());
+        history.stored = Stored { first: 100, end: 220, bytes: 1, at: 0 };
+        (history, vec![part(100, 60), part(160, 60)])
+    }
+
+    #[test]
+    fn store_and_memory_are_one_and_holes_are_told() {
+        let all = Filter::default();
+        for (begin, expected) in [
+            (Begin::Newest(10), "+240..250"),
+            (Begin::Newest(60), "+190..200, +200..250"),
+            (Begin::After(239), "+240..250"),
+            (Begin::After(249), ""),
+            (Begin::After(150), "+151..160, +160..200, +200..250"),
+            (Begin::After(0), "-99 history, +100..160, +160..200, +200..250"),
+            (Begin::Unknown, "unknown, +100..160, +160..200, +200..250"),
+        ] {
+            let (mut history, loaded) = history();
+            assert_eq!(shown(history.look(begin, &loaded, 250, Utc::now()), &all), expected, "{begin:?}");
+        }
+        let some = Filter { exclude_sources: vec!["app".to_owned()], ..Filter::default() };
+        let (mut history, loaded) = history();
+        assert_eq!(shown(history.look(Begin::After(49), &loaded, 250, Utc::now()), &some), "~50 history");
+    }
+
+    #[test]
+    fn the_store_is_asked_for_what_is_not_in_memory() {
+        let (history, _) = history();
+        let all = Filter::default();
+        let some = Filter { min_severity: Some(1), ..Filter::default() };
+        for (begin, filter, missing) in [
+            (Begin::Newest(50), &all, None),
+            (Begin::Newest(51), &all, Some(100..200)),
+            (Begin::Newest(1), &some, Some(100..200)),
+            (Begin::Newest(0), &some, None),
+            (Begin::After(199), &all, None),
+            (Begin::After(198), &all, Some(100..200)),
+            (Begin::Unknown, &all, Some(100..200)),
+        ] {
+            assert_eq!(history.missing(begin, filter, 250), missing, "{begin:?}");
+        }
+    }
+
+    #[test]
+    fn a_jump_makes_a_hole_a_bound() {
+        let place = |jumps| Place { epoch: 1, next: 250, jumps, ..Place::default() };
+        let mut history = History::restored(&place(vec![]), 1000);
+        history.push(part(1250, 5), Utc::now());
+        let loaded = [part(100, 140)];
+        let mut show = |begin| shown(history.look(begin, &loaded, 1255, Utc::now()), &Filter::default());
+        assert_eq!(show(Begin::After(98)), "-1 history, +100..240, ~1010 crash, +1250..1255");
+        // Of who had read on, it is known that this much was not given away for nothing.
+        assert_eq!(show(Begin::After(700)), "~549 crash, +1250..1255");
+        let jumps = History::restored(&place(vec![(1, 2), (3, 4), (5, 6), (7, 8)]), 10).jumps;
+        assert_eq!(jumps, [(1, 4), (5, 6), (7, 8), (250, 260)]);
+        assert_eq!(History::restored(&place(vec![(1, 2)]), 0).jumps, [(1, 2)]);
+    }
+
+    #[test]
+    fn only_what_is_stored_leaves_memory_unless_it_must() {
+        let (mut history, _) = history();
+        history.stored.end = 230;
+        let unstored = |history: &History| history.unstored().iter().flat_map(sequences).collect::<Vec<_>>();
+        assert_eq!(unstored(&history), (230..250).collect::<Vec<_>>());
+        assert!(history.evict() < 0);
+        assert_eq!(unstored(&history), (230..250).collect::<Vec<_>>());
+        assert!(!history.is_stored());
+        history.stored.end = 250;
+        assert!(history.is_stored() && history.evict() < 0);
+        assert_eq!((history.memory(), history.evict()), (0, 0));
+        history.push(part(250, 50), Utc::now());
+        let before = history.memory() as isize;
+        assert!(history.shed(1) < 0 && history.memory() > 0);
+        assert!(history.shed(usize::MAX) > -before && history.memory() == 0);
+    }
+
+    #[test]
+    fn no_more_is_shown_than_is_kept() {
+        let (mut history, _) = history();
+        let loaded = [part(0, 1000), part(1000, 1000)];
+        history.ring = None;
+        let past = history.look(Begin::Unknown, &loaded, 2000, Utc::now());
+        assert_eq!(shown(past, &Filter::default()), "unknown, +500..1000, +1000..2000");
+        let past = history.look(Begin::Newest(5), &loaded, 2000, Utc::now() + TimeDelta::days(8));
+        assert_eq!(shown(past, &Filter::default()), "");
+    }
 }

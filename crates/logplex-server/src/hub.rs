@@ -180,7 +180,10 @@ impl Hub {
     }
 
     /// Makes a channel's record what counts. Tokens whose name was there before go on with its counts.
-    fn register(&self, channel: Arc<Channel>, record: ChannelRecord) {
+    fn register(&self, channel: Arc<Channel>, mut record: ChannelRecord) {
+        // Most channels have one token and few drains; room for more would be most of what an idle one takes.
+        record.tokens.shrink_to_fit();
+        record.drains.shrink_to_fit();
         let mut registry = self.write_registry();
         let mut before = HashMap::new();
         if let Some(replaced) = registry.channels.remove(&channel.id) {

@@ -336,6 +336,23 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_lingers_is_woken_by_much_and_drops_none_of_it() {
+        let mailbox = Mailbox::new(RingLimits { messages: 100, ..RingLimits::default() });
+        let all = Policy { messages: usize::MAX, ..TEN };
+        assert!(mailbox.linger(&all));
+        assert!(!mailbox.push(part(10), false, Utc::now()));
+        assert!(!mailbox.push(part(14), false, Utc::now()));
+        // With these it is a quarter of the ring, and all of it is handed over, however much it is.
+        assert!(mailbox.push(part(150), false, Utc::now()));
+        assert!(!mailbox.linger(&all));
+        assert_eq!(work(mailbox.take(&all, true)), (174, 0));
+        assert!(mailbox.linger(&all));
+        mailbox.push(part(1), false, Utc::now());
+        assert_eq!(work(mailbox.take(&all, true)), (1, 0));
+        assert_eq!(mailbox.ledger().dropped_total(), 0);
+    }
+
+    #[test]
     fn what_was_handed_over_is_lost_with_the_rest() {
         let mailbox = mailbox();
         assert_eq!(work(mailbox.take(&TEN, true)), (0, 0));

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use logplex_core::{Batch, Filter, LossReason, Part, RingLimits, Teller};
+use logplex_core::{Batch, Filter, LossReason, Part, RingLimits};
 
 use crate::channel::Channel;
 use crate::history::{Begin, LookBack, Piece};
@@ -41,21 +41,20 @@ impl Tail {
         }
     }
 
-    /// Counts what of the past is handed over, and what of it is gone. Ahead of all that comes.
-    pub(crate) fn count_past(&self, pieces: &VecDeque<Piece>) {
+    /// Counts what of the past is handed over, and what of it is gone. Returns how much is handed over.
+    fn count_past(&self, pieces: &VecDeque<Piece>) -> u64 {
+        let mut past = 0;
         self.mailbox.with_ledger(|ledger| {
             for piece in pieces {
                 match piece {
-                    Piece::Part(part) => ledger.accept(part.messages() as u64),
-                    Piece::Hole { gap, .. } => {
-                        ledger.inherit(*gap, Default::default());
-                        // It is told with its piece.
-                        ledger.take_gap(Teller::Reader);
-                    }
+                    Piece::Part(part) => past += part.messages() as u64,
+                    Piece::Hole { count, reason, .. } => ledger.count_gone(*count, *reason),
                     Piece::Unreadable | Piece::UnknownCursor => {}
                 }
             }
+            ledger.accept(past);
         });
+        past
     }
 }
 
@@ -81,13 +80,12 @@ impl Seat {
         live: bool,
     ) -> (Seat, LookBack) {
         let tail = Arc::new(Tail { filter, mailbox: Mailbox::new(RingLimits::default()) });
-        let look_back = channel.look_back(begin, &tail, live).await;
-        let parts = look_back.pieces.iter().map(|piece| match piece {
-            Piece::Part(part) => part.messages() as u64,
-            Piece::Hole { .. } | Piece::Unreadable | Piece::UnknownCursor => 0,
-        });
-        let past = parts.sum();
-        (Seat { channel, tail, live, past, session }, look_back)
+        let attached = channel.look_back(begin, &tail.filter, live.then_some(&tail)).await;
+        // From here on the place is given up when this is dropped.
+        let mut seat = Seat { channel, tail, live, past: 0, session };
+        let look_back = attached.filter(&seat.tail.filter);
+        seat.past = seat.tail.count_past(&look_back.pieces);
+        (seat, look_back)
     }
 }
 

@@ -312,11 +312,16 @@ impl Shelf {
                 Ok((parts, permit))
             }
             Err(error) => {
-                self.damaged.fetch_add(1, Ordering::Relaxed);
-                error!(channel = &*id, error = format!("{error:#}"), "the stored history cannot be read");
+                self.count_damaged(&id, &error);
                 Err(ReadError::Damaged)
             }
         }
+    }
+
+    /// Counts that a channel's stored history cannot be read.
+    pub(crate) fn count_damaged(&self, id: &str, error: &anyhow::Error) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+        error!(channel = id, error = format!("{error:#}"), "the stored history cannot be read");
     }
 }
 
@@ -412,5 +417,82 @@ impl Shelf {
         if self.is_on() {
             info!(stored_bytes = self.stored(), damaged = self.damaged(), "histories");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use logplex_core::Frames;
+
+    use super::*;
+
+    fn part(count: usize, first: u64) -> Part<Batch> {
+        let texts = (0..count).map(|number| {
+            format!("<190>1 2026-01-02T03:04:05+00:00 h app web.1 - - line {}", first + number as u64)
+        });
+        let frames = Frames::from_messages(texts.collect::<Vec<_>>());
+        Part::numbered(Batch::read_back(frames.wire(0..count), Utc::now()).unwrap().into(), first)
+    }
+
+    fn numbers(parts: &[Part<Batch>]) -> Vec<u64> {
+        parts.iter().flat_map(sequences).collect()
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let mut cut = part(10, 100);
+        drop(cut.split_to(3));
+        // Behind a hole begins a record of its own.
+        let write = encode("app", 7, &[cut, part(5, 110), part(2, 200)]);
+        assert_eq!((write.first, write.records.len()), (103, 2));
+        let mut read = Vec::new();
+        for (key, record) in &write.records {
+            read.extend(decode(number(key).unwrap(), record).unwrap());
+        }
+        assert_eq!(numbers(&read), (103..115).chain(200..202).collect::<Vec<_>>());
+        let mut line = String::new();
+        read[0].chunk().write_line(0, &mut line);
+        assert_eq!(line, "2026-01-02T03:04:05+00:00 app[web.1]: line 103\n");
+        assert_eq!(write.bytes, write.records.iter().map(|(_, record)| record.len() as u64).sum::<u64>());
+    }
+
+    #[test]
+    fn a_torn_record_is_refused() {
+        let write = encode("app", 7, &[part(3, 0)]);
+        let record = &write.records[0].1;
+        for length in 1..record.len() {
+            assert!(decode(0, &record[..length]).is_err(), "{length}");
+        }
+        for at in 0..record.len() {
+            let mut damaged = record.clone();
+            damaged[at] ^= 0xff;
+            // Some bytes may be any; what matters is that none does harm.
+            drop(decode(0, &damaged));
+        }
+    }
+
+    #[test]
+    fn records_are_kept_apart_by_channel_and_epoch() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(folder.path(), ShelfLimits::mebibytes(1, 1));
+        for (id, epoch, first) in [("a", 1, 0), ("a", 2, 10), ("ab", 1, 20), ("b", 1, 30)] {
+            shelf.write(&mut encode(id, epoch, &[part(2, first)])).unwrap();
+        }
+        let read = |id, epoch| {
+            let (parts, damaged) = shelf.engine.as_ref().unwrap().read(id, epoch, 0..1000).unwrap();
+            assert_eq!(damaged, 0);
+            numbers(&parts)
+        };
+        assert_eq!((read("a", 1), read("a", 2), read("ab", 1)), (vec![0, 1], vec![10, 11], vec![20, 21]));
+        shelf.forget("a").unwrap();
+        assert_eq!((read("a", 1), read("a", 2), read("ab", 1)), (vec![], vec![], vec![20, 21]));
+        for first in [32, 34, 36] {
+            shelf.write(&mut encode("b", 1, &[part(2, first)])).unwrap();
+        }
+        // A record goes when all of it is below the cut.
+        let (first, gone) = shelf.trim("b", 1, 30..38, 35).unwrap();
+        assert_eq!((first, read("b", 1)), (34, vec![34, 35, 36, 37]));
+        assert!(gone > 0);
     }
 }

@@ -193,10 +193,9 @@ pub(super) async fn get_logs(
     let channel = app.hub.channel(&id).ok_or_else(|| refused(HubError::NotFound))?;
     // As the original: what is no number is the default.
     let count = query.num.and_then(|num| num.parse().ok()).unwrap_or(100);
-    let (parts, whole) = channel.newest(count).await;
-    if !whole {
+    let Some(parts) = channel.newest(count).await else {
         return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "failed to fetch channel logs"));
-    }
+    };
     let messages: usize = parts.iter().map(Part::messages).sum();
     let wire = |part: &Part<Batch>| part.chunk().drain_form().wire(part.range());
     let body: Vec<u8> = parts.iter().map(wire).fold(Vec::new(), |mut body, piece| {

@@ -30,15 +30,15 @@ impl Hub {
             written.push((channel, write, end));
         }
         result = result.and_then(|()| self.shelf.hand_over());
-        if result.is_ok() {
-            result =
-                written.iter().try_for_each(|(channel, write, end)| channel.set_stored(write, *end, now));
-        }
         if let Err(error) = result {
             error!(
                 error = format!("{error:#}"),
                 "histories not written; a crash now would cost more of them"
             );
+            return;
+        }
+        for (channel, write, end) in &written {
+            channel.set_stored(write, *end, now);
         }
     }
 
@@ -65,7 +65,7 @@ impl Hub {
     /// to where all together take too much.
     pub(super) fn free_history_disk(&self, now: DateTime<Utc>) {
         let mut left = self.shelf.to_remove();
-        let unused = (now - UNUSED).timestamp();
+        let unused = (now - UNUSED).timestamp_millis();
         let _storing = lock(&self.storing);
         let mut stored: Vec<_> =
             self.channels().into_iter().map(|channel| (channel.history_use().2, channel)).collect();

@@ -147,3 +147,25 @@ impl Hub {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_lives_six_minutes_from_its_last_use() {
+        let made = DateTime::from_timestamp(1_000_000, 0).unwrap();
+        let mut session =
+            Session::new(SessionRecord { expires: made + LIFETIME, ..SessionRecord::default() });
+        let after = |minutes| made + TimeDelta::minutes(minutes);
+        assert_eq!(session.expires(after(5)), after(6));
+        let users = Arc::new(Users::default());
+        session.users = Some(users.clone());
+        users.count.store(1, Ordering::Relaxed);
+        assert_eq!(session.expires(after(60)), after(66));
+        users.count.store(0, Ordering::Relaxed);
+        users.left_at.store(after(60).timestamp(), Ordering::Relaxed);
+        assert_eq!(session.expires(after(65)), after(66));
+        assert!(session.expires(after(67)) < after(67));
+    }
+}

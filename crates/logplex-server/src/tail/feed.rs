@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use logplex_core::{Batch, Gap, LossReason, Policy, Taken};
+use logplex_core::{Batch, Gap, LossReason, Policy, Taken, Tally};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -150,7 +150,9 @@ impl Feed {
                     messages += part.messages() as u64;
                     self.page.write_part(&part);
                 }
-                Piece::Hole { gap, exact } => {
+                Piece::Hole { count, reason, since, exact } => {
+                    let dropped = Tally { count, since: Some(since), reason: Some(reason) };
+                    let gap = Gap { dropped, ..Gap::default() };
                     let next = match self.look_back.pieces.front() {
                         Some(Piece::Part(part)) => Some(sequences(part).start),
                         _ => None,

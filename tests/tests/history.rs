@@ -1,7 +1,7 @@
 //! Histories outlive the process, keep within what they may take, and never stand in the way of a start.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use logplex_tests::{
     Server, ServerOptions, Stream, StreamEnd, conservation, encode, padded_frames, wait_for,
@@ -225,7 +225,7 @@ fn a_removed_channel_leaves_nothing_for_one_of_its_name() {
 // === damage ===
 
 /// Every file of the histories' store, with its bytes.
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -320,14 +320,33 @@ fn a_store_that_is_none_is_set_aside() {
 
 #[test]
 fn a_history_that_cannot_be_read_is_said_and_what_comes_goes_on() {
-    let (mut server, token) = stopped_with_history(Server::options());
+    let mut server = Server::start();
+    let token = server.create_app("app");
+    assert_eq!(server.post_logs(&token, &[], &padded_frames(0..1500, 2000)).0, 204);
+    wait_stored(&server, 2_500_000);
+    // What others write after it presses it out of the journal into a table, where it can be damaged.
     let folder = server.data_dir().join("history");
-    let tables: Vec<_> = files(&folder)
-        .into_iter()
-        .filter(|file| file.parent().is_some_and(|folder| folder.ends_with("tables")))
-        .collect();
-    assert!(!tables.is_empty(), "no tables among {:?}", files(&folder));
+    let tables = || {
+        let is_table = |file: &PathBuf| file.parent().is_some_and(|folder| folder.ends_with("tables"));
+        files(&folder).into_iter().filter(is_table).collect::<Vec<_>>()
+    };
+    let size = |file: &PathBuf| fs::metadata(file).map_or(0, |about| about.len());
+    let mut others = 0;
+    wait_for("the history in a table", || {
+        if tables().iter().map(size).sum::<u64>() >= 4_000_000 {
+            return Some(());
+        }
+        if others < 12 {
+            let other = server.create_app(&format!("other-{others}"));
+            assert_eq!(server.post_logs(&other, &[], &padded_frames(0..1500, 2000)).0, 204);
+            others += 1;
+            wait_stored(&server, 2_500_000 * (others + 1));
+        }
+        None
+    });
+    server.term();
     server.restart();
+    let tables = tables();
     // Under its feet, as a disk does it.
     for file in tables {
         let mut bytes = fs::read(&file).expect("readable");

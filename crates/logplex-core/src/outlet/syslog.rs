@@ -233,6 +233,13 @@ impl SyslogOutlet {
 
     /// The next messages whose fate is known.
     pub fn settled(&mut self) -> Option<Settled> {
+        // Whoever comes late must not take time that passed for a sign: a reset may have come that nobody has read.
+        if !self.doubt.is_empty()
+            && self.line.as_ref().is_some_and(|line| line.end().is_none() && line.is_over())
+        {
+            self.line = None;
+            self.end_doubt(Err(LossReason::Unanswered));
+        }
         let now = Instant::now();
         let mut bytes: usize = self.doubt.iter().map(|doubt| doubt.bytes).sum();
         while let Some(oldest) = self.doubt.front()

@@ -394,7 +394,7 @@ impl Batch {
         }
     }
 
-    /// Reads what [`Batch::write_strict`] wrote, as received at `now`.
+    /// Reads what [`Batch::write_strict`] wrote, or other messages that name their source, as received at `now`.
     ///
     /// # Errors
     /// As [`Batch::decode`].

@@ -58,7 +58,7 @@ pub use filter::Pattern;
 pub use frame::{FrameError, FrameLimit, Frames};
 pub use ledger::{DropReason, Gap, Ledger, LossReason, Tally, Teller};
 pub use message::Message;
-pub use notice::{Code, Notice, certificate_message};
+pub use notice::{Code, Notice, certificate_message, channel_message};
 pub use ring::{Policy, Ring, RingLimits, Taken};
 #[cfg(feature = "client")]
 pub use shuttle::init;

@@ -177,12 +177,18 @@ impl Notice {
 /// What a channel is told of a drain whose certificate does not hold (L14), as a strict message from
 /// `heroku[logplex]`. `uri` must hold no secrets. A quote or a control character cannot break the line.
 pub fn certificate_message(error: &str, uri: &str, now: DateTime<Utc>) -> Vec<u8> {
-    let mut message = Vec::with_capacity(256);
-    let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
-    write_head(&mut message, NOTICE_PRI, &time, "host", "heroku", "logplex");
     let plain = |text: &str| text.replace('"', "'").replace(char::is_control, " ");
     let text =
-        format!(" - - Error L14 (certificate validation): error=\"{}\" uri=\"{}\"", plain(error), plain(uri));
+        format!("Error L14 (certificate validation): error=\"{}\" uri=\"{}\"", plain(error), plain(uri));
+    channel_message(&text, now)
+}
+
+/// A line of the router's own on a channel, as its copies of notices have it.
+pub fn channel_message(text: &str, now: DateTime<Utc>) -> Vec<u8> {
+    let mut message = Vec::with_capacity(text.len() + 64);
+    let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
+    write_head(&mut message, NOTICE_PRI, &time, "host", "heroku", "logplex");
+    message.extend_from_slice(b" - - ");
     message.extend_from_slice(text.as_bytes());
     message
 }

@@ -64,6 +64,11 @@ impl<C: Chunk> Taken<C> {
         &self.parts
     }
 
+    /// The parts, to keep.
+    pub fn into_parts(self) -> Vec<Part<C>> {
+        self.parts
+    }
+
     /// How many messages.
     pub fn messages(&self) -> usize {
         self.messages

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use logplex_core::outlet::{Attempt, OutletConfig, ProbeStep, probe};
 use logplex_core::{
-    Batch, Chain, LossReason, Message, Notice, Part, Policy, RingLimits, Teller, certificate_message,
+    Batch, Chain, LossReason, Notice, Part, Policy, RingLimits, Teller, certificate_message, channel_message,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -339,7 +339,7 @@ impl Drain {
                 }
             }
         };
-        Next::Send(Load { parts: taken.parts().to_vec(), gap })
+        Next::Send(Load { parts: taken.into_parts(), gap })
     }
 
     /// A request is about to be sent.
@@ -386,22 +386,4 @@ impl Drain {
             _ => {}
         }
     }
-}
-
-/// A line of our own on a channel, as its copies of notices have it.
-fn channel_message(text: &str, now: DateTime<Utc>) -> Vec<u8> {
-    let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
-    let message = Message {
-        pri: 172,
-        time: &time,
-        host: "host",
-        app: "heroku",
-        procid: "logplex",
-        msgid: "-",
-        structured_data: None,
-        text: text.as_bytes(),
-    };
-    let mut out = Vec::with_capacity(text.len() + 64);
-    message.write(&mut out);
-    out
 }

@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use http::{HeaderMap, HeaderValue};
-use logplex_core::message::Form;
 use logplex_core::outlet::{Attempt, Outlet, OutletConfig, Protocol, Request, Settled, Stop, SyslogOutlet};
-use logplex_core::{Batch, FrameLimit, Frames, Gap, LossReason, Notice, Origin, Part, Policy, halve};
+use logplex_core::{Batch, Frames, Gap, LossReason, Notice, Part, Policy, halve};
 
 use crate::destination::{Destination, Format};
 use crate::drain::Drain;
@@ -200,15 +199,7 @@ impl Sender {
 /// A request with one line of our own, in the form that the destination gets; `None` if it cannot be read, which is
 /// a mistake of ours.
 pub(crate) fn marked(token: &str, destination: &Destination, line: &[u8]) -> Option<Request> {
-    let origin = Origin {
-        token_name: "heroku".into(),
-        token: "".into(),
-        form: Form::Any,
-        limit: FrameLimit::MAX,
-        now: Utc::now(),
-    };
-    let frames = Frames::from_messages([line]);
-    let batch = Batch::decode(frames.wire(0..1), &origin).ok()?;
+    let batch = Batch::read_back(Frames::from_messages([line]).wire(0..1), Utc::now()).ok()?;
     let load = Load { parts: vec![Part::whole(Arc::new(batch))], gap: None };
     Some(render(token, destination, &load).0)
 }

@@ -233,18 +233,17 @@ impl SyslogOutlet {
 
     /// The next messages whose fate is known.
     pub fn settled(&mut self) -> Option<Settled> {
-        // Whoever comes late must not take time that passed for a sign: a reset may have come that nobody has read.
-        if !self.doubt.is_empty()
-            && self.line.as_ref().is_some_and(|line| line.end().is_none() && line.is_over())
-        {
-            self.line = None;
-            self.end_doubt(Err(LossReason::Unanswered));
-        }
         let now = Instant::now();
         let mut bytes: usize = self.doubt.iter().map(|doubt| doubt.bytes).sum();
         while let Some(oldest) = self.doubt.front()
             && (bytes - oldest.bytes >= MOST_DOUBT || now >= oldest.since + self.doubt_time)
         {
+            // Time that passed is no sign to whoever comes late: a reset may be here that nobody has read.
+            if self.line.as_ref().is_some_and(|line| line.end().is_none() && line.is_over()) {
+                self.line = None;
+                self.end_doubt(Err(LossReason::Unanswered));
+                break;
+            }
             bytes -= oldest.bytes;
             let (messages, outcome) = (oldest.messages, oldest.lost.map_or(Ok(()), Err));
             self.doubt.pop_front();

@@ -169,7 +169,7 @@ impl Worker {
     fn send(&mut self, tell: bool) {
         let policy = Policy { bytes: self.size, ..self.batch };
         let Load { taken, gap } = self.queue.take(&policy, tell, Utc::now());
-        self.post(taken.parts().to_vec(), gap);
+        self.post(taken.into_parts(), gap);
     }
 
     /// Sends a notice alone.

@@ -11,11 +11,9 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::auth::ApiKey;
-use super::management::{blocking, refused};
+use super::management::{Answer, blocking, drain_id, refused};
 use crate::drain::{Drain, DrainStatus};
 use crate::hub::HubError;
-
-type Answer = Result<Response, Response>;
 
 /// All drains with a URL, in the order they were added.
 pub(super) async fn list(_: ApiKey, State(app): State<Arc<App>>, Path(channel): Path<String>) -> Answer {
@@ -88,8 +86,4 @@ fn find(app: &App, channel: &str, drain: &str) -> Result<Arc<Drain>, Response> {
 
 fn answer(drain: &Drain) -> Response {
     axum::Json(drain.status()).into_response()
-}
-
-fn drain_id(text: &str) -> Result<u64, Response> {
-    text.parse().map_err(|_| refused(HubError::NotFound))
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use logplex_core::message::Form;
 use logplex_core::outlet::{ProbeStep, Request, probe};
-use logplex_core::{Batch, FrameLimit, Frames, Gap, Origin};
+use logplex_core::{Batch, Frames, Gap};
 use tokio::time::Instant;
 use tracing::{error, info};
 use uuid::Uuid;
@@ -176,15 +175,8 @@ impl Hub {
         if messages.is_empty() {
             return;
         }
-        let origin = Origin {
-            token_name: "heroku".into(),
-            token: "".into(),
-            form: Form::Any,
-            limit: FrameLimit::MAX,
-            now,
-        };
         let frames = Frames::from_messages(&messages);
-        match Batch::decode(frames.wire(0..messages.len()), &origin) {
+        match Batch::read_back(frames.wire(0..messages.len()), now) {
             Ok(batch) => self.publish(channel, Arc::new(batch), Producer::Notice, now),
             Err(error) => error!(drain = drain.token, %error, "notice not readable"),
         }

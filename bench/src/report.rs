@@ -107,7 +107,7 @@ impl Row {
     /// What a drain beyond the first costs, if that was measured.
     fn further_drain(&self) -> Option<String> {
         let drains = |subject: &Subject| match subject {
-            Subject::Router(Router::Logplex { drains }) => Some(*drains),
+            Subject::Router(Router::Logplex { drains, .. }) => Some(*drains),
             _ => None,
         };
         let (_, proxy) =

@@ -22,8 +22,9 @@ pub(crate) struct Run {
 }
 
 const PROXY: Subject = Subject::Router(Router::Proxy);
-const LOGPLEX: Subject = Subject::Router(Router::Logplex { drains: 1 });
-const LOGPLEX_10: Subject = Subject::Router(Router::Logplex { drains: 10 });
+const LOGPLEX: Subject = Subject::Router(Router::Logplex { drains: 1, history: false });
+const WITH_HISTORY: Subject = Subject::Router(Router::Logplex { drains: 1, history: true });
+const LOGPLEX_10: Subject = Subject::Router(Router::Logplex { drains: 10, history: false });
 const SHUTTLE_FILE: Subject = Subject::Shuttle { pipe: false };
 const SHUTTLE_PIPE: Subject = Subject::Shuttle { pipe: true };
 const LONE_LINE: Subject = Subject::LoneLine;
@@ -45,6 +46,7 @@ const ROWS: &[(&str, &[Subject], &[&str])] = &[
     ("syslog over TCP in and out, full speed, 100 a write", &[RSYSLOG, LOGPLEX_SYSLOG], &[]),
     ("syslog over TCP in and out, 50k msg/s, 100 a write", &[RSYSLOG, LOGPLEX_SYSLOG], &["--rate", "50000"]),
     ("single-message requests, full speed", &[PROXY, LOGPLEX], &["--batch", "1"]),
+    ("history off and on, 50k msg/s", &[LOGPLEX, WITH_HISTORY], &["--rate", "50000"]),
     ("fan-out, 50k msg/s", &[PROXY, LOGPLEX, LOGPLEX_10], &["--rate", "50000"]),
     ("1,000,000 lines of 220 bytes, none dropped", &[SHUTTLE_FILE, SHUTTLE_PIPE], &[]),
     ("lone lines, one every 50 ms", &[LONE_LINE], &[]),

@@ -34,8 +34,8 @@ pub(crate) enum Subject {
 pub(crate) enum Router {
     /// The unread-body proxy.
     Proxy,
-    /// `logplex serve` with so many drains.
-    Logplex { drains: u32 },
+    /// `logplex serve` with so many drains, and with or without history.
+    Logplex { drains: u32, history: bool },
     /// `logplex serve` with a syslog listener and a syslog drain, octet-counted TCP in and out.
     LogplexSyslog,
     /// `rsyslogd`, octet-counted TCP in and out.
@@ -70,8 +70,9 @@ impl Subject {
     pub(crate) fn name(self) -> String {
         match self {
             Subject::Router(Router::Proxy) => "unread-body proxy".to_owned(),
-            Subject::Router(Router::Logplex { drains: 1 }) => "logplex".to_owned(),
-            Subject::Router(Router::Logplex { drains }) => format!("logplex, {drains} drains"),
+            Subject::Router(Router::Logplex { history: true, .. }) => "logplex with history".to_owned(),
+            Subject::Router(Router::Logplex { drains: 1, .. }) => "logplex".to_owned(),
+            Subject::Router(Router::Logplex { drains, .. }) => format!("logplex, {drains} drains"),
             Subject::Router(Router::LogplexSyslog) => "logplex, TCP to TCP".to_owned(),
             Subject::Router(Router::Rsyslog) => "rsyslog, TCP to TCP".to_owned(),
             Subject::Shuttle { pipe: false } => "log-shuttle, from a file".to_owned(),
@@ -97,7 +98,7 @@ impl Router {
     fn measure(self, load: &[&str], seconds: u64) -> anyhow::Result<Measure> {
         let tcp = matches!(self, Router::LogplexSyslog | Router::Rsyslog);
         let sink_args: &[&str] = if tcp { &["sink", "--tcp"] } else { &["sink"] };
-        let drains = if let Router::Logplex { drains } = self { drains } else { 1 };
+        let drains = if let Router::Logplex { drains, .. } = self { drains } else { 1 };
         let mut sinks = Vec::new();
         let mut addresses = Vec::new();
         for _ in 0..drains {
@@ -163,9 +164,13 @@ impl Running {
                 let token = String::new();
                 Ok(Running { id, address, token, _server: None, _program: Some(program), _folder: None })
             }
-            Router::Logplex { drains } => {
+            Router::Logplex { drains, history } => {
                 // By default a channel may not have as many drains as some rows need.
-                let server = Server::options().env("LOGPLEX_MAX_DRAINS", &drains.to_string()).start();
+                let mut options = Server::options().env("LOGPLEX_MAX_DRAINS", &drains.to_string());
+                if !history {
+                    options = options.env("LOGPLEX_HISTORY_MEMORY", "0");
+                }
+                let server = options.start();
                 let token = server.create_app("bench");
                 for sink in sinks {
                     server.add_drain("bench", &format!("http://{sink}/"));
@@ -174,7 +179,8 @@ impl Running {
                 Ok(Running { id, address, token, _server: Some(server), _program: None, _folder: None })
             }
             Router::LogplexSyslog => {
-                let (mut server, folder) = (Server::start(), TempDir::new()?);
+                let mut server = Server::options().env("LOGPLEX_HISTORY_MEMORY", "0").start();
+                let folder = TempDir::new()?;
                 let token = server.create_app("bench");
                 server.add_drain("bench", &format!("syslog://{}", sinks[0]));
                 // What comes on the listener comes under this token, which there is only now.
@@ -182,7 +188,8 @@ impl Running {
                 std::fs::write(&file, &token).context("the token's file")?;
                 let listen = format!("127.0.0.1:0,token-file={}", file.display());
                 server.term();
-                server.set_options(Server::options().args(&["--syslog-listen", &listen]));
+                let options = Server::options().env("LOGPLEX_HISTORY_MEMORY", "0");
+                server.set_options(options.args(&["--syslog-listen", &listen]));
                 server.restart();
                 let (id, address) = (server.id(), server.syslog_addresses()[0]);
                 Ok(Running {

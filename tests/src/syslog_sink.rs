@@ -3,6 +3,7 @@
 //! It counts octets by itself, records each message with the connection it came on, and does to its connections what
 //! the test says: leaves them unread, closes them, resets them. A message counts as received once it was read whole.
 
+use std::fs;
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -164,6 +165,25 @@ impl SyslogSink {
     #[track_caller]
     pub fn wait_unread(&self) {
         wait_for("unread bytes", || (self.shared.state().waiting > 0).then_some(()));
+    }
+
+    /// Waits until a connection to this sink has more than so many bytes written and not acknowledged.
+    ///
+    /// # Panics
+    /// When that does not come.
+    #[track_caller]
+    pub fn wait_in_flight(&self, bytes: u64) {
+        wait_for("bytes in flight", || {
+            let sockets = fs::read_to_string("/proc/net/tcp").expect("Linux lists its sockets");
+            let port = format!(":{:04X}", self.address.port());
+            let in_flight = |socket: &str| {
+                // Number, local address, remote address, state, and what is queued to be sent, and received.
+                let fields: Vec<&str> = socket.split_whitespace().collect();
+                let queued = fields.get(4)?.split(':').next()?;
+                fields[2].ends_with(&port).then(|| u64::from_str_radix(queued, 16).expect("a number"))
+            };
+            sockets.lines().skip(1).filter_map(in_flight).any(|queued| queued > bytes).then_some(())
+        });
     }
 
     /// Reads again what comes.

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use logplex_core::outlet::{Attempt, OutletConfig, ProbeStep, probe};
+use http::StatusCode;
+use logplex_core::outlet::{Attempt, AttemptError, OutletConfig, ProbeStep, probe};
 use logplex_core::{
     Batch, Chain, LossReason, Notice, Part, Policy, RingLimits, Teller, certificate_message, channel_message,
 };
@@ -246,25 +247,25 @@ impl Drain {
         let mut stop = self.stop.subscribe();
         let mut sender = self.sender();
         let mut told_at: Option<Instant> = None;
-        let mut failing = false;
         loop {
             sender.settle(&self);
+            while sender.must_send() {
+                tokio::select! {
+                    biased;
+                    () = sender.send(&self, &mut stop) => {}
+                    () = self.redirected.notified() => self.redirect_sender(&mut sender),
+                }
+            }
             let deadline = *stop.borrow_and_update();
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
             match self.next(told_at, deadline.is_some(), &sender) {
                 Next::Send(load) => {
                     if load.gap.is_some() {
                         told_at = Some(Instant::now());
                     }
                     sender.push(load);
-                    loop {
-                        let observe = |attempt: Attempt<'_>| self.note_attempt(&attempt, &mut failing);
-                        tokio::select! {
-                            biased;
-                            () = sender.send(&self, &mut stop, observe) => break,
-                            () = self.redirected.notified() => {}
-                        }
-                        self.redirect_sender(&mut sender);
-                    }
                 }
                 Next::Wait(_) if deadline.is_some() => break,
                 Next::Wait(until) => {
@@ -287,9 +288,6 @@ impl Drain {
                         }
                     }
                 }
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                break;
             }
         }
         sender.finish(&self, &mut stop).await;
@@ -353,6 +351,15 @@ impl Drain {
         lock(&self.health).settled(delivered);
     }
 
+    /// Requests that have no answer were delivered or given up; `next` is what is under way after them.
+    pub(crate) fn ends_unanswered(&self, outcome: Result<(), LossReason>, next: Option<&Load>) {
+        if outcome.is_ok() {
+            self.note_outcome(Ok(StatusCode::OK), None);
+        }
+        self.ends(outcome.is_ok());
+        next.into_iter().for_each(|load| self.begins(load));
+    }
+
     /// What became of messages, with the notice ahead of them.
     pub(crate) fn settle(&self, load: Load, outcome: Result<(), LossReason>) {
         match outcome {
@@ -365,18 +372,22 @@ impl Drain {
     }
 
     /// Notes an attempt. Says when a drain begins to fail and when it works again, not each attempt.
-    fn note_attempt(&self, attempt: &Attempt<'_>, failing: &mut bool) {
-        lock(&self.health).attempted(attempt.outcome, attempt.retry_in, Utc::now());
-        if let Err(error) = attempt.outcome
+    pub(crate) fn note_attempt(&self, attempt: &Attempt<'_>) {
+        self.note_outcome(attempt.outcome, attempt.retry_in);
+    }
+
+    fn note_outcome(&self, outcome: Result<StatusCode, &AttemptError>, retry_in: Option<Duration>) {
+        let failed_before = lock(&self.health).attempted(outcome, retry_in, Utc::now());
+        if let Err(error) = outcome
             && let Some(certificate) = error.certificate()
         {
             lock(&self.certificate).untold = Some(certificate.to_string());
         }
-        let delivered = matches!(attempt.outcome, Ok(status) if status.is_success());
-        match (delivered, std::mem::replace(failing, !delivered)) {
+        let delivered = matches!(outcome, Ok(status) if status.is_success());
+        match (delivered, failed_before) {
             (true, true) => info!(drain = self.token, "drain delivers again"),
             (false, false) => {
-                let problem = match &attempt.outcome {
+                let problem = match &outcome {
                     Ok(status) => status.to_string(),
                     Err(error) => Chain(*error).to_string(),
                 };

@@ -2,15 +2,15 @@
 //! message is settled.
 //!
 //! An http request is settled by its answer. One that the peer finds too large is cut in two, in order, the notice
-//! with the first half; a single message that is too large is lost. What went over syslog may be settled later than
-//! the next request is sent (see the outlet), and waits here: 100 ms and 1 MiB at most.
+//! with the first half; a single message that is too large is lost. What went over syslog is settled later than the
+//! next requests are written (see the outlet), and waits here: what is in flight, and 100 ms or 1 MiB after it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::Utc;
 use http::{HeaderMap, HeaderValue};
-use logplex_core::outlet::{Attempt, Outlet, OutletConfig, Protocol, Request, Settled, Stop, SyslogOutlet};
+use logplex_core::outlet::{Outlet, OutletConfig, Protocol, Request, Settled, Stop, SyslogOutlet};
 use logplex_core::{Batch, Frames, Gap, LossReason, Notice, Part, Policy, halve};
 
 use crate::destination::{Destination, Format};
@@ -106,51 +106,64 @@ impl Sender {
         self.queue.push_back(load);
     }
 
-    /// Sends all that was pushed. When the future is dropped, what is not settled stays and is sent by the next
-    /// call, which must come after a [`Sender::redirect`].
-    pub(crate) async fn send(
-        &mut self,
-        drain: &Drain,
-        stop: &mut Stop,
-        mut observe: impl FnMut(Attempt<'_>),
-    ) {
-        while let Some(load) = self.queue.front() {
-            let (request, _) = match &mut self.request {
-                Some(request) => request,
-                none => none.insert(render(&self.token, &self.destination, load)),
-            };
-            drain.begins(load);
-            let outcome = match &mut self.outlet {
-                Kind::Http(outlet) => {
-                    let outcome = outlet.deliver(request, stop, &mut observe).await;
-                    outcome.map(drop).map_err(|given_up| given_up.reason)
-                }
-                Kind::Syslog(outlet) => {
-                    // Given up or not, the outlet itself says what became of each message.
-                    drain.ends(outlet.deliver(request, stop, &mut observe).await.is_ok());
-                    self.unsettled.extend(self.queue.pop_front());
-                    self.request = None;
-                    self.settle(drain);
-                    continue;
-                }
-            };
-            drain.ends(outcome.is_ok());
-            self.request = None;
-            let Some(mut load) = self.queue.pop_front() else { return };
-            let messages = load.messages();
-            if outcome == Err(LossReason::TooLarge) && messages > 1 {
-                self.size = (load.parts.iter().map(Part::size).sum::<usize>() / 2).max(1);
-                let first = load.split_to((messages / 2) as u32 + u32::from(load.gap.is_some()));
-                self.queue.push_front(load);
-                self.queue.push_front(first);
-                continue;
+    /// Whether there is something to send before more may be pushed.
+    pub(crate) fn must_send(&self) -> bool {
+        let again = matches!(&self.outlet, Kind::Syslog(outlet) if outlet.must_write());
+        again || !self.queue.is_empty()
+    }
+
+    /// Sends what was pushed, until more may be. When the future is dropped, what is not settled stays and is sent by
+    /// the next call, which must come after a [`Sender::redirect`].
+    pub(crate) async fn send(&mut self, drain: &Drain, stop: &mut Stop) {
+        while self.must_send() {
+            match self.outlet {
+                Kind::Http(_) => self.post(drain, stop).await,
+                Kind::Syslog(_) => self.write(drain, stop).await,
             }
-            if outcome.is_ok() {
-                // Back to the full size by and by: one large message may have been all that was too large.
-                self.size = (self.size + self.size / 16 + 1).min(Policy::default().bytes);
-            }
-            drain.settle(load, outcome);
         }
+    }
+
+    /// Posts the first of the queue.
+    async fn post(&mut self, drain: &Drain, stop: &mut Stop) {
+        let (Kind::Http(outlet), Some(load)) = (&mut self.outlet, self.queue.front()) else { return };
+        let (request, _) = match &mut self.request {
+            Some(request) => request,
+            none => none.insert(render(&self.token, &self.destination, load)),
+        };
+        drain.begins(load);
+        let outcome = outlet.deliver(request, stop, |attempt| drain.note_attempt(&attempt)).await;
+        let outcome = outcome.map(drop).map_err(|given_up| given_up.reason);
+        drain.ends(outcome.is_ok());
+        self.request = None;
+        let Some(mut load) = self.queue.pop_front() else { return };
+        let messages = load.messages();
+        if outcome == Err(LossReason::TooLarge) && messages > 1 {
+            self.size = (load.parts.iter().map(Part::size).sum::<usize>() / 2).max(1);
+            let first = load.split_to((messages / 2) as u32 + u32::from(load.gap.is_some()));
+            self.queue.push_front(load);
+            self.queue.push_front(first);
+            return;
+        }
+        if outcome.is_ok() {
+            // Back to the full size by and by: one large message may have been all that was too large.
+            self.size = (self.size + self.size / 16 + 1).min(Policy::default().bytes);
+        }
+        drain.settle(load, outcome);
+    }
+
+    /// Writes all of the queue, and again what is to be.
+    async fn write(&mut self, drain: &Drain, stop: &mut Stop) {
+        let Kind::Syslog(outlet) = &mut self.outlet else { return };
+        while let Some(load) = self.queue.pop_front() {
+            outlet.push(&render(&self.token, &self.destination, &load).0);
+            if self.unsettled.is_empty() {
+                drain.begins(&load);
+            }
+            self.unsettled.push_back(load);
+        }
+        // Given up or not, the outlet itself says what became of each message.
+        outlet.write(stop, |attempt| drain.note_attempt(&attempt)).await.ok();
+        self.settle(drain);
     }
 
     /// Settles what the outlet knows the fate of.
@@ -169,6 +182,7 @@ impl Sender {
                 }
                 left -= count;
             }
+            drain.ends_unanswered(outcome, self.unsettled.front());
         }
     }
 
@@ -180,10 +194,10 @@ impl Sender {
         }
     }
 
-    /// Closes the connection in order and settles all that was sent, by the stop instant.
+    /// Sends what is left, closes the connection in order and settles all that was sent, by the stop instant.
     pub(crate) async fn finish(&mut self, drain: &Drain, stop: &mut Stop) {
         if let Kind::Syslog(outlet) = &mut self.outlet {
-            outlet.finish(stop).await;
+            outlet.finish(stop, |attempt| drain.note_attempt(&attempt)).await;
             self.settle(drain);
         }
     }
@@ -192,6 +206,9 @@ impl Sender {
         if let Kind::Syslog(outlet) = &mut self.outlet {
             outlet.leave();
             self.settle(drain);
+            while let Some(load) = self.unsettled.pop_back() {
+                self.queue.push_front(load);
+            }
         }
     }
 }

@@ -6,10 +6,12 @@
 //! reading shows as the end of the stream, whatever comes after it; one that leaves bytes unread, or is gone,
 //! ends it with RST, which reading shows as an error.
 
+use std::collections::VecDeque;
 use std::future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::socket::sockopt::{GetStruct, KeepAlive, Linger, TcpKeepIdle, TcpKeepInterval};
@@ -46,10 +48,14 @@ pub(super) struct Line {
     problem: Option<io::Error>,
     /// When something was last written.
     pub(super) used: Instant,
-    /// How many bytes had been written ahead of what was written last.
-    start: u64,
-    /// Positions in that, and how many bytes had been written when they were reached.
-    marks: Vec<(usize, u64)>,
+    /// How many bytes were given to be written.
+    given: u64,
+    /// How many bytes had been written when the write that is under way began.
+    start: Option<u64>,
+    /// How many bytes had been given, and written, when pieces of them were done that may not be acknowledged.
+    marks: VecDeque<(u64, u64)>,
+    /// How many of the bytes given were acknowledged, and since when no more.
+    acknowledged: (u64, Instant),
 }
 
 /// TCP that counts the bytes it took.
@@ -100,8 +106,10 @@ impl Line {
             end: None,
             problem: None,
             used: Instant::now(),
-            start: 0,
-            marks: Vec::new(),
+            given: 0,
+            start: None,
+            marks: VecDeque::new(),
+            acknowledged: (0, Instant::now()),
         })
     }
 
@@ -112,21 +120,21 @@ impl Line {
         }
     }
 
-    /// Writes `body` and leaves marks in it. Returns when the kernel has taken all, false when the connection
-    /// ended first.
+    /// Writes `body`. Returns when the kernel has taken all, false when the connection ended first.
     pub(super) async fn write(&mut self, body: &[u8]) -> bool {
-        self.marks.clear();
-        self.start = self.counted().written;
-        let mut at = 0;
-        while at < body.len() {
-            let piece = &body[at..body.len().min(at + PIECE)];
+        if self.in_flight() == 0 {
+            self.acknowledged.1 = Instant::now();
+        }
+        self.start = Some(self.counted().written);
+        for piece in body.chunks(PIECE) {
             if !self.write_piece(piece).await {
                 return false;
             }
-            at += piece.len();
-            self.marks.push((at, self.counted().written));
+            self.given += piece.len() as u64;
+            self.marks.push_back((self.given, self.counted().written));
             self.used = Instant::now();
         }
+        self.start = None;
         true
     }
 
@@ -157,18 +165,36 @@ impl Line {
         }
     }
 
-    /// How far what was written last is known to be acknowledged, as a position in it.
-    pub(super) fn acknowledged(&self) -> usize {
+    /// How many of the bytes given are known to be acknowledged.
+    pub(super) fn acknowledged(&mut self) -> u64 {
         let counted = self.counted();
-        let known = bytes_acked(&counted.tcp).saturating_sub(counted.acknowledged_before);
-        match &self.stream {
-            // What is written is what was given.
-            Secured::No(_) => known.min(counted.written).saturating_sub(self.start) as usize,
-            Secured::Tls(_) => {
-                let last = self.marks.iter().rev().find(|(_, written)| *written <= known);
-                last.map_or(0, |(at, _)| *at)
-            }
+        let known =
+            bytes_acked(&counted.tcp).saturating_sub(counted.acknowledged_before).min(counted.written);
+        let mut acknowledged = self.acknowledged.0;
+        while let Some((given, written)) = self.marks.front()
+            && *written <= known
+        {
+            acknowledged = *given;
+            self.marks.pop_front();
         }
+        if let Secured::No(_) = self.stream {
+            // What is written is what was given.
+            acknowledged = known;
+        }
+        if acknowledged > self.acknowledged.0 {
+            self.acknowledged = (acknowledged, Instant::now());
+        }
+        acknowledged
+    }
+
+    /// How many of the bytes given are not known to be acknowledged.
+    pub(super) fn in_flight(&mut self) -> u64 {
+        self.given.saturating_sub(self.acknowledged())
+    }
+
+    /// For how long the peer has acknowledged nothing of what is in flight.
+    pub(super) fn silence(&mut self) -> Duration {
+        if self.in_flight() == 0 { Duration::ZERO } else { self.acknowledged.1.elapsed() }
     }
 
     /// Whether nothing can come of what was written and not acknowledged: it has been answered by a reset.
@@ -176,15 +202,9 @@ impl Line {
         getsockopt(&self.counted().tcp, GetTcpInfo).map_or(true, |info| info.state == CLOSED)
     }
 
-    /// Whether something was written that is not acknowledged.
-    pub(super) fn awaits_word(&self) -> bool {
-        let Counted { tcp, written, acknowledged_before } = self.counted();
-        bytes_acked(tcp).saturating_sub(*acknowledged_before) < *written
-    }
-
-    /// Whether anything was written of what was given last.
+    /// Whether a write was begun and not ended of which anything was written.
     pub(super) fn has_begun(&self) -> bool {
-        self.counted().written > self.start
+        self.start.is_some_and(|start| self.counted().written > start)
     }
 
     /// How the connection ended, if it is known to have.

@@ -99,8 +99,9 @@ impl Steps {
                 let mut outlet = SyslogOutlet::new(endpoint.clone(), config.clone());
                 let sent = async {
                     let (_never, mut stop) = watch::channel(None);
-                    match outlet.deliver(request, &mut stop, |_| {}).await {
-                        Ok(_) => Ok("acknowledged".to_owned()),
+                    outlet.push(request);
+                    match outlet.flush(&mut stop, |_| {}).await {
+                        Ok(()) => Ok("acknowledged".to_owned()),
                         Err(given_up) => Err(Chain(&given_up.last).to_string()),
                     }
                 };

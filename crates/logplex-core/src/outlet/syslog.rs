@@ -1,12 +1,14 @@
 //! The ordered outlet for syslog over TCP and TLS: writes one request after the other to one endpoint.
 //!
-//! As [`Outlet`](super::Outlet): one connection, one request in flight, no task and no queue of its own.
+//! One connection, no task of its own, and a queue of what is not acknowledged: up to [`WINDOW`] and the request that
+//! went over it.
 //!
 //! # What counts as delivered
 //!
 //! There are no answers, so this is made of what TCP tells (`line.rs`):
 //!
-//! * A message is **in flight** until the peer's TCP has acknowledged its last byte.
+//! * A message is **in flight** until the peer's TCP has acknowledged its last byte. What comes after it is written
+//!   meanwhile; what is in flight is kept, so that it can be written again.
 //! * Acknowledged, it is **in doubt** while the peer's process may not have read it: for 100 ms, or until 1 MiB
 //!   was acknowledged after it. A connection that stands that long after it has delivered it.
 //! * If the peer **closes** the connection (FIN), it has read all that it acknowledged, or goes on reading: that is
@@ -20,12 +22,13 @@
 //! 100 ms (or 1 MiB) before it died without having read it. What a peer does with what it has read is its
 //! own affair: no sender of this protocol can know.
 //!
-//! # An attempt
-//! Connects, or uses the connection of the request before if its peer has not closed it and it has been used
-//! within [`OutletConfig::idle_close`], less up to 5 s so that many connections do not close in step. If that one
-//! ends, or one that has carried something of this request, the next attempt starts at once; else after a pause as
-//! [`RetryPolicy`](super::RetryPolicy) says. A peer that acknowledges nothing for 30 s is left: its connection is
-//! closed. What a peer says is read and thrown away.
+//! # Attempts
+//! A connection that ends while something is in flight is an attempt that failed, and so is one that cannot be
+//! made. One that has carried whole messages is followed by the next at once; else there is a pause as
+//! [`RetryPolicy`](super::RetryPolicy) says, by which the oldest request may be given up. Its time and its attempts
+//! count from the last acknowledgement. A connection that was not used within [`OutletConfig::idle_close`] is closed,
+//! up to 5 s earlier so that many connections do not close in step. A peer that acknowledges nothing for 30 s is left:
+//! its connection is closed. What a peer says is read and thrown away.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -33,15 +36,19 @@ use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::status::StatusCode;
+use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::line::{End, Line};
 use super::retry::{self, Verdict};
 use super::stop::{Stop, is_due, rest_until, stopped};
-use super::{Attempt, AttemptError, Delivered, Endpoint, GivenUp, OutletConfig, Request, after};
+use super::{Attempt, AttemptError, Endpoint, GivenUp, OutletConfig, Request, after};
 use crate::frame::{FrameLimit, next_frame};
 use crate::ledger::LossReason;
+
+/// With more than this in flight nothing else is written. Four times what a request mostly holds, and enough for
+/// 10 MB a second to a peer 50 ms away.
+const WINDOW: usize = 512 * 1024;
 
 /// How long what was acknowledged is in doubt. A process that lives reads within milliseconds; and all that is in
 /// doubt when a peer resets is told as lost, though most of it was read, so longer is not safer.
@@ -56,15 +63,14 @@ const HEARD_OUT: Duration = Duration::from_secs(1);
 /// How long a peer may take nothing of what it is sent.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Between looks at what was acknowledged, of which the kernel gives no word: for as long as the second says, and then
-/// growing up to that. A peer that is near has mostly acknowledged within a millisecond or two.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_millis(20);
+/// Between looks at what was acknowledged, of which the kernel gives no word: while something waits for it, and else.
+const SOON: Duration = Duration::from_millis(1);
+const LATER: Duration = Duration::from_millis(20);
 
 /// The most by which a connection is closed before its idle time is over.
 const IDLE_JITTER_MS: u64 = 5_000;
 
-/// What became of messages, oldest first: each that was handed to [`SyslogOutlet::deliver`] is settled once.
+/// What became of messages, oldest first: each that was handed to [`SyslogOutlet::push`] is settled once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// How many messages, from the oldest unsettled one on.
@@ -75,20 +81,40 @@ pub struct Settled {
 
 /// Writes requests to one endpoint, in order. See the [module](self) for what counts as delivered.
 ///
-/// [`deliver`](SyslogOutlet::deliver) returns as soon as the next request may be written; what became of the
-/// messages is then told by [`settled`](SyslogOutlet::settled), in order and perhaps later.
+/// A request is handed over with [`push`](SyslogOutlet::push) and written by [`write`](SyslogOutlet::write), which
+/// returns as soon as the next one may be; what became of the messages is told by
+/// [`settled`](SyslogOutlet::settled), in order and later.
 pub struct SyslogOutlet {
     endpoint: Endpoint,
     config: OutletConfig,
-    /// The connection of the request before.
     line: Option<Line>,
     /// How long the connection may be idle; another for each.
     idle_close: Duration,
     /// How long something is in doubt.
     pub(super) doubt_time: Duration,
-    /// What the connection carried and is in doubt.
+    /// What was handed over and is not known to be acknowledged, oldest first.
+    flight: VecDeque<Flight>,
+    /// How many of these the connection was given, whole.
+    written: usize,
+    /// How many bytes the connection was given ahead of the oldest of these.
+    passed: u64,
+    /// Whether the connection got whole messages acknowledged.
+    has_worked: bool,
+    /// Since when nothing was acknowledged.
+    waits_since: Instant,
+    /// Attempts that failed since then.
+    attempts: u32,
+    /// What was acknowledged and is in doubt.
     doubt: VecDeque<Doubt>,
     settled: VecDeque<Settled>,
+}
+
+/// What is left of a request.
+struct Flight {
+    body: Bytes,
+    messages: u32,
+    /// Whether a connection broke that had been given some of it.
+    unanswered: bool,
 }
 
 #[derive(Debug)]
@@ -96,17 +122,13 @@ struct Doubt {
     messages: u32,
     bytes: usize,
     since: Instant,
-    /// Why these are lost whatever becomes of the connection; they wait for those ahead of them.
-    lost: Option<LossReason>,
 }
 
-/// How an attempt ended before all was acknowledged.
+/// How an attempt ended before all was written.
 struct Failed {
     error: AttemptError,
-    /// Whether what was not acknowledged may have been taken all the same.
-    unanswered: bool,
-    /// Whether it was a connection that had worked before.
-    used: bool,
+    /// Whether the next attempt need not wait.
+    at_once: bool,
 }
 
 impl SyslogOutlet {
@@ -122,6 +144,12 @@ impl SyslogOutlet {
             config,
             line: None,
             doubt_time: DOUBT,
+            flight: VecDeque::new(),
+            written: 0,
+            passed: 0,
+            has_worked: false,
+            waits_since: Instant::now(),
+            attempts: 0,
             doubt: VecDeque::new(),
             settled: VecDeque::new(),
         }
@@ -132,155 +160,188 @@ impl SyslogOutlet {
         &self.endpoint
     }
 
-    /// Writes one request: tries until all of it is acknowledged or the rest is given up. `observe` is told of
-    /// every attempt once, when it has ended; an attempt that got everything acknowledged shows as 200.
+    /// Takes over a request, to be written by [`write`](SyslogOutlet::write).
     ///
     /// Headers and frame id have no meaning here. The body must hold whole frames, [`Request::messages`] of them.
+    pub fn push(&mut self, request: &Request) {
+        let body = match request.body.as_slice() {
+            [one] => one.clone(),
+            parts => parts.concat().into(),
+        };
+        if self.flight.is_empty() {
+            (self.attempts, self.waits_since) = (0, Instant::now());
+        }
+        self.flight.push_back(Flight { body, messages: request.messages, unanswered: false });
+    }
+
+    /// Whether [`write`](SyslogOutlet::write) has something to do: what was handed over is not written, or its
+    /// connection has ended.
+    pub fn must_write(&self) -> bool {
+        let ended = self.line.as_ref().is_none_or(|line| line.end().is_some());
+        self.written < self.flight.len() || ended && !self.flight.is_empty()
+    }
+
+    /// Writes what was handed over, again if its connection has ended. Returns when the next request may be handed
+    /// over. `observe` is told of every attempt that failed, once.
     ///
     /// # Errors
     ///
-    /// When something of the request was given up. [`SyslogOutlet::settled`] says what.
+    /// When the oldest request was given up, or at the stop instant all of them.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves all of the request unsettled, though some of it may have arrived; only
-    /// [`SyslogOutlet::leave`] and [`SyslogOutlet::settled`] may be called then.
-    pub async fn deliver(
+    /// After dropping the future only [`SyslogOutlet::leave`] and [`SyslogOutlet::settled`] may be called.
+    pub async fn write(
         &mut self,
-        request: &Request,
         stop: &mut Stop,
         mut observe: impl FnMut(Attempt<'_>),
-    ) -> Result<Delivered, GivenUp> {
-        let joined;
-        let body: &[u8] = match request.body.as_slice() {
-            [one] => one,
-            parts => {
-                joined = parts.concat();
-                &joined
-            }
-        };
-        let started = Instant::now();
-        let mut rest = Rest { at: 0, messages: request.messages, fates: Vec::new() };
-        let mut attempts = 0;
-        let mut unanswered = false;
-        let mut reason = LossReason::Stopped;
-        if is_due(stop, started) {
-            self.settle(rest.messages, Err(reason));
-            return Err(GivenUp { reason, attempts, last: AttemptError::Stopped.into() });
-        }
+    ) -> Result<(), GivenUp> {
         loop {
-            attempts += 1;
             let begun = Instant::now();
+            if !self.flight.is_empty() && is_due(stop, begun) {
+                return Err(self.give_up_all());
+            }
             let attempt = tokio::select! {
                 biased;
-                () = stopped(stop) => None,
-                attempt = self.attempt(&body[rest.at..]) => Some(attempt),
+                () = stopped(stop) => return Err(self.give_up_all()),
+                attempt = self.attempt() => attempt,
             };
-            let failed = attempt.unwrap_or_else(|| Err(self.interrupted())).err();
-            let advanced = match (&failed, &self.line) {
-                (None, _) => rest.advance(body, body.len() - rest.at, None),
-                // It still stands, so what was acknowledged is in doubt like that of a whole request.
-                (Some(_), Some(line)) if line.end().is_none() => {
-                    rest.advance(body, line.acknowledged(), None)
-                }
-                (Some(_), Some(line)) => {
-                    let clean = line.end() == Some(End::Closed);
-                    let fate = if clean { Ok(()) } else { Err(LossReason::Unanswered) };
-                    rest.advance(body, line.acknowledged(), Some(fate))
-                }
-                (Some(_), None) => false,
-            };
-            self.take_end();
-            let failed = failed.filter(|_| rest.messages > 0);
-            let outcome = failed.as_ref().map_or(Ok(StatusCode::OK), |failed| Err(&failed.error));
-            let at_once = failed.as_ref().is_some_and(|failed| {
-                (failed.used || advanced) && !matches!(failed.error, AttemptError::Stopped)
-            });
-            let verdict = failed.as_ref().map(|failed| retry::judge_error(&failed.error, reason));
-            let retry_at = match verdict {
-                Some(Verdict::Again(_)) if at_once => Some(Instant::now()),
-                Some(Verdict::Again(_)) => self.config.retry.retry_at(attempts, started, None, stop),
-                _ => None,
+            let Err(Failed { error, at_once }) = attempt else { return Ok(()) };
+            self.attempts += 1;
+            let retry_at = if at_once {
+                Some(Instant::now())
+            } else {
+                self.config.retry.retry_at(self.attempts, self.waits_since, None, stop)
             };
             observe(Attempt {
-                number: attempts,
+                number: self.attempts,
                 took: begun.elapsed(),
-                outcome,
+                outcome: Err(&error),
                 retry_in: retry_at.map(|at| at.saturating_duration_since(Instant::now())),
             });
-            let Some(failed) = failed else {
-                self.keep(rest);
-                return Ok(Delivered { status: StatusCode::OK, attempts });
-            };
-            unanswered |= failed.unanswered;
-            reason = match verdict {
-                _ if unanswered => LossReason::Unanswered,
-                Some(Verdict::Again(reason) | Verdict::Final(reason)) => reason,
-                Some(Verdict::Delivered(_)) | None => reason,
-            };
-            let rested = match retry_at {
-                Some(at) => rest_until(at, stop).await,
-                None => false,
-            };
-            if !rested {
-                let (messages, bytes) = (rest.messages, body.len() - rest.at);
-                rest.fates.push(Fate { messages, bytes, outcome: Some(Err(reason)) });
-                self.keep(rest);
-                return Err(GivenUp { reason, attempts, last: failed.error.into() });
+            match retry_at {
+                Some(at) => {
+                    if !rest_until(at, stop).await {
+                        return Err(self.give_up_all());
+                    }
+                }
+                None => return Err(self.give_up(error)),
             }
         }
     }
 
+    /// Gives up the oldest request.
+    fn give_up(&mut self, error: AttemptError) -> GivenUp {
+        let attempts = std::mem::take(&mut self.attempts);
+        self.waits_since = Instant::now();
+        let unanswered = self.flight.front().is_some_and(|oldest| oldest.unanswered);
+        let reason = match retry::judge_error(&error, LossReason::Stopped) {
+            _ if unanswered => LossReason::Unanswered,
+            Verdict::Again(reason) | Verdict::Final(reason) => reason,
+            Verdict::Delivered(_) => LossReason::Unanswered,
+        };
+        let lost = self.flight.pop_front().map_or(0, |oldest| oldest.messages);
+        self.settle(lost, Err(reason));
+        GivenUp { reason, attempts, last: error.into() }
+    }
+
+    /// The stop instant has come.
+    fn give_up_all(&mut self) -> GivenUp {
+        let attempts = self.attempts + u32::from(self.line.is_some());
+        self.drop_line(Ok(()));
+        let unanswered = self.flight.iter().any(|flight| flight.unanswered);
+        for Flight { messages, unanswered, .. } in std::mem::take(&mut self.flight) {
+            let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
+            self.settle(messages, Err(reason));
+        }
+        let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
+        GivenUp { reason, attempts, last: AttemptError::Stopped.into() }
+    }
+
     /// The next messages whose fate is known.
     pub fn settled(&mut self) -> Option<Settled> {
+        self.take_acknowledged();
         let now = Instant::now();
         let mut bytes: usize = self.doubt.iter().map(|doubt| doubt.bytes).sum();
         while let Some(oldest) = self.doubt.front()
             && (bytes - oldest.bytes >= MOST_DOUBT || now >= oldest.since + self.doubt_time)
         {
-            // Time that passed is no sign to whoever comes late: a reset may be here that nobody has read.
-            if self.line.as_ref().is_some_and(|line| line.end().is_none() && line.is_over()) {
-                self.line = None;
-                self.end_doubt(Err(LossReason::Unanswered));
+            // Time that passed is no sign to whoever comes late: a reset may be here that nobody has read, or after
+            // which there was no attempt yet.
+            let broken = |line: &Line| line.end().map_or_else(|| line.is_over(), |end| end == End::Broken);
+            if self.line.as_ref().is_some_and(broken) {
+                self.drop_line(Err(LossReason::Unanswered));
                 break;
             }
             bytes -= oldest.bytes;
-            let (messages, outcome) = (oldest.messages, oldest.lost.map_or(Ok(()), Err));
+            let messages = oldest.messages;
             self.doubt.pop_front();
-            self.settle(messages, outcome);
+            self.settle(messages, Ok(()));
         }
         self.settled.pop_front()
     }
 
     /// Watches the connection between requests: closes it when it has been idle for too long, and returns when
-    /// there may be something [`settled`](SyslogOutlet::settled). For a `select!` with the wait for work.
+    /// there may be something [`settled`](SyslogOutlet::settled) or to [write](SyslogOutlet::must_write). For a
+    /// `select!` with the wait for work.
     ///
     /// # Cancel safety
     ///
     /// Safe: the connection stays as it is.
     pub async fn tend(&mut self) {
-        let Some(line) = &mut self.line else { return self.wait_for_doubt().await };
-        let too_old = after(line.used, self.idle_close);
         let certain = self.doubt.front().map(|doubt| doubt.since + self.doubt_time);
-        let wake = certain.map_or(too_old, |certain| certain.min(too_old));
-        if timeout_at(wake, line.ended()).await.is_err() && certain.is_none() {
+        let look = (!self.flight.is_empty()).then(|| Instant::now() + LATER);
+        let Some(line) = &mut self.line else { return self.wait_for_settled().await };
+        let too_old = after(line.used, self.idle_close);
+        let wake = [certain, look].into_iter().flatten().fold(too_old, Instant::min);
+        if timeout_at(wake, line.ended()).await.is_ok() {
+            return self.end_idle_line();
+        }
+        if line.silence() >= STALLED {
+            line.cut();
+        } else if certain.is_none() && look.is_none() {
             // TLS has a farewell of its own, without which a peer may believe that something is missing.
             timeout(HEARD_OUT, line.hang_up()).await.ok();
             self.leave();
         }
-        self.take_end();
     }
 
-    /// Without a connection nothing can happen any more, unless something is settled already.
-    async fn wait_for_doubt(&self) {
-        if self.settled.is_empty() && self.doubt.is_empty() {
+    /// Without a connection nothing can happen any more, unless something is settled, or to be written, already.
+    async fn wait_for_settled(&self) {
+        if self.settled.is_empty() && self.doubt.is_empty() && self.flight.is_empty() {
             future::pending().await
         }
     }
 
-    /// Ends the connection and waits until all is settled: until the peer has closed its side too, the
+    /// As [`write`](SyslogOutlet::write), and returns when all is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// When a request was given up. Others may be left to be written then.
+    pub async fn flush(
+        &mut self,
+        stop: &mut Stop,
+        mut observe: impl FnMut(Attempt<'_>),
+    ) -> Result<(), GivenUp> {
+        while !self.flight.is_empty() {
+            self.write(stop, &mut observe).await?;
+            tokio::select! {
+                biased;
+                () = stopped(stop) => {}
+                // Ended or not, the next turn shows what is left.
+                _ended = self.wait_for_room(0) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes, ends the connection and waits until all is settled: until the peer has closed its side too, the
     /// connection has stood long enough, or the stop instant.
-    pub async fn finish(&mut self, stop: &mut Stop) {
+    pub async fn finish(&mut self, stop: &mut Stop, mut observe: impl FnMut(Attempt<'_>)) {
+        while !self.flight.is_empty() {
+            // Given up or not, what became of it is in `settled`.
+            self.flush(stop, &mut observe).await.ok();
+        }
         if let Some(line) = &mut self.line {
             let certain = self.doubt.back().map_or_else(Instant::now, |doubt| doubt.since + self.doubt_time);
             tokio::select! {
@@ -289,46 +350,82 @@ impl SyslogOutlet {
                 () = sleep_until(certain) => {}
                 () = async { line.hang_up().await; line.ended().await } => {}
             }
-            self.take_end();
+            self.end_idle_line();
         }
         self.leave();
     }
 
-    /// Closes the connection, if there is one. It stood: what is in doubt is delivered.
+    /// Closes the connection, if there is one. It stood: what is in doubt is delivered. What was in flight is
+    /// forgotten, and for the caller to hand over again: all that is not settled then.
     pub fn leave(&mut self) {
-        self.line = None;
-        self.end_doubt(Ok(()));
+        self.drop_line(Ok(()));
+        self.flight.clear();
     }
 
-    /// If the connection has ended, settles what was in doubt.
-    fn take_end(&mut self) {
-        let outcome = match self.line.as_ref().and_then(Line::end) {
-            None => return,
-            Some(End::Closed) => Ok(()),
-            Some(End::Broken) => Err(LossReason::Unanswered),
-        };
-        self.line = None;
-        self.end_doubt(outcome);
-    }
-
-    fn end_doubt(&mut self, outcome: Result<(), LossReason>) {
-        for doubt in std::mem::take(&mut self.doubt) {
-            self.settle(doubt.messages, doubt.lost.map_or(outcome, Err));
+    /// Lets go of a connection that has ended, or is too old, unless something is in flight on it, which the next
+    /// attempt finds out about.
+    fn end_idle_line(&mut self) {
+        self.take_acknowledged();
+        if self.written == 0 {
+            let broken = self.line.as_ref().and_then(Line::end) == Some(End::Broken);
+            self.drop_line(if broken { Err(LossReason::Unanswered) } else { Ok(()) });
         }
     }
 
-    /// Takes over what became of a request: what is in doubt if its connection still stands.
-    fn keep(&mut self, rest: Rest) {
+    /// Puts in doubt what was acknowledged of whole requests.
+    fn take_acknowledged(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        if self.written == 0 {
+            return;
+        }
+        let mut acknowledged = line.acknowledged().saturating_sub(self.passed) as usize;
         let since = Instant::now();
-        for Fate { messages, bytes, outcome } in rest.fates {
-            // What is settled already still waits for those ahead of it.
-            let waits = self.line.is_some() && (outcome.is_none() || !self.doubt.is_empty());
-            let outcome = outcome.unwrap_or(Ok(()));
-            if waits {
-                self.doubt.push_back(Doubt { messages, bytes, since, lost: outcome.err() });
-            } else {
-                self.settle(messages, outcome);
+        while self.written > 0
+            && let Some(oldest) = self.flight.front()
+            && oldest.body.len() <= acknowledged
+        {
+            let Flight { messages, ref body, .. } = *oldest;
+            let bytes = body.len();
+            acknowledged -= bytes;
+            self.flight.pop_front();
+            self.written -= 1;
+            self.passed(messages, bytes, since);
+        }
+    }
+
+    /// The next `bytes` were acknowledged.
+    fn passed(&mut self, messages: u32, bytes: usize, since: Instant) {
+        self.passed += bytes as u64;
+        self.has_worked = true;
+        (self.attempts, self.waits_since) = (0, since);
+        self.doubt.push_back(Doubt { messages, bytes, since });
+    }
+
+    /// Lets go of the connection. What it got acknowledged, and whatever is in doubt, came to `outcome`; what else it
+    /// was given of the requests in flight is to be written again.
+    fn drop_line(&mut self, outcome: Result<(), LossReason>) {
+        self.take_acknowledged();
+        if let Some(mut line) = self.line.take() {
+            let begun = self.written + usize::from(line.has_begun());
+            let broken = line.end() != Some(End::Closed);
+            for flight in self.flight.iter_mut().take(begun) {
+                flight.unanswered |= broken;
             }
+            let acknowledged = line.acknowledged().saturating_sub(self.passed) as usize;
+            if let Some(oldest) = self.flight.front_mut() {
+                let (messages, bytes) = whole_frames(&oldest.body, acknowledged);
+                // Who made the request counted it; should he have miscounted, nothing is settled twice.
+                let messages = messages.min(oldest.messages);
+                oldest.messages -= messages;
+                oldest.body = oldest.body.slice(bytes..);
+                if messages > 0 {
+                    self.passed(messages, bytes, Instant::now());
+                }
+            }
+        }
+        (self.written, self.passed) = (0, 0);
+        for doubt in std::mem::take(&mut self.doubt) {
+            self.settle(doubt.messages, outcome);
         }
     }
 
@@ -338,53 +435,81 @@ impl SyslogOutlet {
         }
     }
 
-    /// One attempt: until all is acknowledged, or the connection has ended. The line stays, ended or not.
-    async fn attempt(&mut self, body: &[u8]) -> Result<(), Failed> {
-        let used = self.look_at_line().await;
-        let line = match &mut self.line {
-            Some(line) => line,
-            none => {
-                let connected_by = after(Instant::now(), self.config.connect_timeout);
-                let line = Line::connect(&self.endpoint, &self.config, connected_by).await;
-                let line = line.map_err(|error| Failed { error: error.into(), unanswered: false, used })?;
-                let jitter = Duration::from_millis(fastrand::u64(0..=IDLE_JITTER_MS));
-                self.idle_close =
-                    self.config.idle_close.saturating_sub(jitter).max(self.config.idle_close / 2);
-                none.insert(line)
+    /// One attempt: until all is written and no more than [`WINDOW`] in flight.
+    async fn attempt(&mut self) -> Result<(), Failed> {
+        if let Some(line) = &mut self.line {
+            let stands = line.look().await;
+            self.take_acknowledged();
+            if self.written == 0 && (!stands || self.is_too_old()) {
+                // Nothing was under way on it, so its end is no failed attempt.
+                self.end_idle_line();
             }
-        };
-        let error = match send(line, body).await {
-            Sent::All => return Ok(()),
-            Sent::Stalled => {
-                line.cut();
-                AttemptError::Stalled(STALLED)
-            }
-            Sent::Ended if line.end() == Some(End::Closed) => {
-                if heard_out(line, body.len()).await {
-                    return Ok(());
-                }
-                AttemptError::Closed
-            }
-            Sent::Ended => AttemptError::Reset(line.take_problem()),
-        };
-        Err(Failed { unanswered: !matches!(error, AttemptError::Closed), error, used })
-    }
-
-    /// The stop instant came in the middle of an attempt.
-    fn interrupted(&self) -> Failed {
-        let unanswered = self.line.as_ref().is_some_and(Line::has_begun);
-        Failed { error: AttemptError::Stopped, unanswered, used: false }
-    }
-
-    /// Whether the connection of the request before can be used again; takes it away if not.
-    async fn look_at_line(&mut self) -> bool {
-        let Some(line) = &mut self.line else { return false };
-        let stands = line.look().await;
-        if stands && line.used.elapsed() >= self.idle_close {
-            self.leave();
         }
-        self.take_end();
-        self.line.is_some()
+        let Err(error) = self.send().await else { return Ok(()) };
+        let Some(line) = &mut self.line else { return Err(Failed { error, at_once: false }) };
+        if line.end() == Some(End::Closed) {
+            heard_out(line).await;
+            self.drop_line(Ok(()));
+        } else {
+            self.drop_line(Err(LossReason::Unanswered));
+        }
+        if self.flight.is_empty() { Ok(()) } else { Err(Failed { error, at_once: self.has_worked }) }
+    }
+
+    /// Writes all that is not written, over a new connection if there is none.
+    async fn send(&mut self) -> Result<(), AttemptError> {
+        match &mut self.line {
+            Some(line) if line.end().is_some() => return Err(why_ended(line)),
+            None if !self.flight.is_empty() => self.connect().await?,
+            _ => {}
+        }
+        while let Some(next) = self.flight.get(self.written) {
+            let body = next.body.clone();
+            let Some(line) = &mut self.line else { return Err(AttemptError::Closed) };
+            match timeout(STALLED, line.write(&body)).await {
+                Ok(true) => self.written += 1,
+                Ok(false) => return Err(why_ended(line)),
+                Err(_) => {
+                    line.cut();
+                    return Err(AttemptError::Stalled(STALLED));
+                }
+            }
+            self.wait_for_room(WINDOW).await?;
+        }
+        Ok(())
+    }
+
+    async fn connect(&mut self) -> Result<(), AttemptError> {
+        let connected_by = after(Instant::now(), self.config.connect_timeout);
+        self.line = Some(Line::connect(&self.endpoint, &self.config, connected_by).await?);
+        self.has_worked = false;
+        let jitter = Duration::from_millis(fastrand::u64(0..=IDLE_JITTER_MS));
+        self.idle_close = self.config.idle_close.saturating_sub(jitter).max(self.config.idle_close / 2);
+        Ok(())
+    }
+
+    /// Waits until no more than so many bytes are in flight. Cancel safe.
+    async fn wait_for_room(&mut self, most: usize) -> Result<(), AttemptError> {
+        while let Some(line) = &mut self.line {
+            if line.end().is_some() {
+                return Err(why_ended(line));
+            }
+            if line.in_flight() <= most as u64 {
+                break;
+            }
+            if line.silence() >= STALLED {
+                line.cut();
+                return Err(AttemptError::Stalled(STALLED));
+            }
+            // Ended or not, the next turn shows.
+            timeout(SOON, line.ended()).await.ok();
+        }
+        self.take_acknowledged();
+        Ok(())
+    }
+
+    fn is_too_old(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.used.elapsed() >= self.idle_close)
     }
 }
 
@@ -394,40 +519,9 @@ impl fmt::Debug for SyslogOutlet {
             .field("endpoint", &self.endpoint)
             .field("config", &self.config)
             .field("open", &self.line.is_some())
+            .field("in_flight", &self.flight.len())
             .field("doubt", &self.doubt)
             .finish_non_exhaustive()
-    }
-}
-
-/// What is left of a request, and what became of the rest.
-struct Rest {
-    /// Where the first frame begins that is not known to be acknowledged.
-    at: usize,
-    messages: u32,
-    fates: Vec<Fate>,
-}
-
-/// What became of the next messages of a request.
-struct Fate {
-    messages: u32,
-    bytes: usize,
-    /// `None` is acknowledged, on a connection that stands.
-    outcome: Option<Result<(), LossReason>>,
-}
-
-impl Rest {
-    /// The first `acknowledged` bytes of the rest arrived. Returns whether that was a whole frame or more.
-    fn advance(&mut self, body: &[u8], acknowledged: usize, outcome: Option<Result<(), LossReason>>) -> bool {
-        let (messages, bytes) = whole_frames(&body[self.at..], acknowledged);
-        // Who made the request counted it; should he have miscounted, nothing is settled twice.
-        let messages =
-            if self.at + bytes == body.len() { self.messages } else { messages.min(self.messages) };
-        self.at += bytes;
-        self.messages -= messages;
-        if messages > 0 {
-            self.fates.push(Fate { messages, bytes, outcome });
-        }
-        messages > 0
     }
 }
 
@@ -444,56 +538,18 @@ fn whole_frames(frames: &[u8], bytes: usize) -> (u32, usize) {
     (count, at)
 }
 
+fn why_ended(line: &mut Line) -> AttemptError {
+    match line.end() {
+        Some(End::Closed) => AttemptError::Closed,
+        _ => AttemptError::Reset(line.take_problem()),
+    }
+}
+
 /// A peer that has closed its side may still read, or answers what it gets with a reset: waits until that is known
-/// of all that was written. Returns whether it was all taken.
-async fn heard_out(line: &Line, len: usize) -> bool {
+/// of all that was written.
+async fn heard_out(line: &mut Line) {
     let deadline = Instant::now() + HEARD_OUT;
-    let mut pause = FIRST_LOOK;
-    loop {
-        if line.acknowledged() >= len {
-            return true;
-        }
-        if line.is_over() || !line.awaits_word() || Instant::now() >= deadline {
-            return false;
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LAST_LOOK);
-    }
-}
-
-/// How far writing came.
-enum Sent {
-    All,
-    Ended,
-    Stalled,
-}
-
-/// Writes and waits until all is acknowledged.
-async fn send(line: &mut Line, body: &[u8]) -> Sent {
-    match timeout(STALLED, line.write(body)).await {
-        Ok(true) => {}
-        Ok(false) => return Sent::Ended,
-        Err(_) => return Sent::Stalled,
-    }
-    let mut known = (0, Instant::now());
-    let mut pause = FIRST_LOOK;
-    let written_at = Instant::now();
-    loop {
-        let acknowledged = line.acknowledged();
-        if acknowledged >= body.len() {
-            return Sent::All;
-        }
-        if acknowledged > known.0 {
-            known = (acknowledged, Instant::now());
-        } else if known.1.elapsed() >= STALLED {
-            return Sent::Stalled;
-        }
-        tokio::select! {
-            biased;
-            () = line.ended() => return Sent::Ended,
-            () = sleep(pause) => if written_at.elapsed() >= LAST_LOOK {
-                pause = (pause * 2).min(LAST_LOOK);
-            },
-        }
+    while line.in_flight() > 0 && !line.is_over() && Instant::now() < deadline {
+        sleep(SOON).await;
     }
 }

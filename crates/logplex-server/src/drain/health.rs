@@ -105,13 +105,15 @@ impl Health {
         self.under_way = Some(UnderWay { oldest, failed: false, answer: None, next_try: None });
     }
 
-    /// An attempt ended, with this answer or without one; the next is made after `retry_in`, if ever.
+    /// An attempt ended, with this answer or without one; the next is made after `retry_in`, if ever. Returns whether
+    /// the one before failed.
     pub(crate) fn attempted(
         &mut self,
         outcome: Result<StatusCode, &AttemptError>,
         retry_in: Option<Duration>,
         now: DateTime<Utc>,
-    ) {
+    ) -> bool {
+        let failed_before = self.last_error.is_some();
         self.last_attempt_at = Some(now);
         self.last_status = outcome.ok().or(self.last_status);
         self.last_error = match outcome {
@@ -127,6 +129,7 @@ impl Health {
             under_way.answer = outcome.ok();
             under_way.next_try = retry_in.map(|pause| Instant::now() + pause);
         }
+        failed_before
     }
 
     /// The request under way was delivered or given up.

@@ -26,10 +26,10 @@ fn outlet(url: &str, config: OutletConfig) -> SyslogOutlet {
     SyslogOutlet::new(Endpoint::parse(url).unwrap(), config)
 }
 
-async fn deliver(outlet: &mut SyslogOutlet) -> Result<Delivered, GivenUp> {
+async fn deliver(outlet: &mut SyslogOutlet) -> Result<(), GivenUp> {
     let (_never, mut stop) = watch::channel(None);
-    let delivered = timeout(PATIENCE, async { outlet.deliver(&request(), &mut stop, |_| {}).await });
-    delivered.await.expect("deliver ends")
+    outlet.push(&request());
+    timeout(PATIENCE, outlet.flush(&mut stop, |_| {})).await.expect("flush ends")
 }
 
 /// What became of messages, waiting until all of them are settled.
@@ -65,7 +65,7 @@ async fn what_was_acknowledged_is_delivered_once_its_connection_has_stood() {
     let mut outlet = outlet(&url, config());
     outlet.doubt_time = PATIENCE;
     for _ in 0..2 {
-        assert_eq!(deliver(&mut outlet).await.unwrap().attempts, 1);
+        deliver(&mut outlet).await.unwrap();
     }
     // Nobody has even accepted yet: the kernel acknowledges.
     assert_eq!(outlet.settled(), None);
@@ -141,7 +141,7 @@ async fn the_end_waits_for_the_peer_to_have_read_all() {
     };
     let (_never, mut stop) = watch::channel(None);
     let began = Instant::now();
-    let (read, ()) = tokio::join!(peer, outlet.finish(&mut stop));
+    let (read, ()) = tokio::join!(peer, outlet.finish(&mut stop, |_| {}));
     assert_eq!((read.as_slice(), outlet.settled()), (FRAMES, Some(all_of(3, Ok(()))[0])));
     assert!(began.elapsed() < PATIENCE, "the peer's close ends the doubt");
 }
@@ -155,6 +155,46 @@ async fn who_is_not_there_is_tried_again_and_given_up() {
 }
 
 #[tokio::test]
+async fn the_next_is_written_while_the_one_before_is_in_flight_and_both_again_if_they_must() {
+    let (listener, url) = listener().await;
+    let mut outlet = outlet(&url, config());
+    let (_never, mut stop) = watch::channel(None);
+    // The first is more than the kernel of a peer that does not read acknowledges.
+    let text = Bytes::from([b"65000 ".as_slice(), &[b'x'; 65_000]].concat());
+    outlet.push(&Request::new(vec![text.clone(); 100], 100));
+    let mut first = Vec::new();
+    let peer = async {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let mut some = vec![0; 3 * text.len()];
+        peer.read_exact(&mut some).await.unwrap();
+        first.extend_from_slice(&some);
+        // What is unread makes this a reset.
+        drop(peer);
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(FRAMES) {
+            let mut space = [0; 65_536];
+            let count = peer.read(&mut space).await.unwrap();
+            read.extend_from_slice(&space[..count]);
+        }
+        (peer, read)
+    };
+    let sent = async {
+        outlet.write(&mut stop, |_| {}).await.unwrap();
+        outlet.push(&request());
+        outlet.flush(&mut stop, |_| {}).await.unwrap();
+        settled(&mut outlet, 103).await
+    };
+    let ((_peer, read), settled) = timeout(PATIENCE, async { tokio::join!(peer, sent) }).await.unwrap();
+    let lost: u32 = settled.iter().filter(|settled| settled.outcome.is_err()).map(|of| of.messages).sum();
+    // What the first connection acknowledged is lost with it; the rest comes whole, in order, over the next.
+    let again = (100 - lost) as usize * text.len();
+    assert!((3..100).contains(&lost), "{lost}");
+    assert_eq!((read.len(), &read[again..]), (again + FRAMES.len(), FRAMES));
+    assert_eq!(settled.last(), Some(&Settled { messages: 3, outcome: Ok(()) }));
+}
+
+#[tokio::test]
 async fn a_peer_that_takes_nothing_is_left_at_the_stop_instant() {
     let (_listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
@@ -163,16 +203,18 @@ async fn a_peer_that_takes_nothing_is_left_at_the_stop_instant() {
     let large = Request::new(vec![text; 300], 300);
     let (stop_tx, mut stop) = watch::channel(None);
     stop_tx.send(Some(Instant::now() + Duration::from_millis(200))).unwrap();
-    let delivered = timeout(PATIENCE, outlet.deliver(&large, &mut stop, |_| {}));
-    let given_up = delivered.await.expect("deliver ends").unwrap_err();
+    outlet.push(&large);
+    let written = timeout(PATIENCE, outlet.write(&mut stop, |_| {}));
+    let given_up = written.await.expect("write ends").unwrap_err();
     assert_eq!(given_up.reason, Unanswered, "some of the rest may have arrived");
-    outlet.finish(&mut stop).await;
+    outlet.finish(&mut stop, |_| {}).await;
     let settled = settled(&mut outlet, 300).await;
     let [taken, rest] = settled.as_slice() else { panic!("two parts, not {settled:?}") };
     assert_eq!((taken.outcome, rest.outcome, taken.messages + rest.messages), (Ok(()), Err(Unanswered), 300));
 
     // Past it nothing is begun.
-    let given_up = outlet.deliver(&large, &mut stop, |_| {}).await.unwrap_err();
+    outlet.push(&large);
+    let given_up = outlet.write(&mut stop, |_| {}).await.unwrap_err();
     assert_eq!((given_up.reason, given_up.attempts), (Stopped, 0));
 }
 

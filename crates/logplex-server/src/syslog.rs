@@ -17,6 +17,7 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -240,6 +241,8 @@ impl<'a> Connection<'a> {
                     if !self.take(read, last) {
                         return End::Malformed;
                     }
+                    // Else a sender that is never out of bytes would fill rings whose readers wait for their turn.
+                    yield_now().await;
                 }
                 Ok(Err(error)) => {
                     debug!(peer = %self.peer, %error, "syslog connection broken");

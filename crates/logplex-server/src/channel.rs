@@ -3,6 +3,7 @@
 //! A channel is the unit of ownership: its sequence, history, drains, tails and ledgers hang on it. The one
 //! short lock in here is all that its producers share; channels share nothing.
 
+use std::cmp::Reverse;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 use logplex_core::{Batch, Chunk, ErrorCode, Filter, Ledger, LossReason, Part};
 
 use crate::checkpoint::{Checkpoint, Reservation};
+use crate::codes::{Codes, Seen, newest_lines};
 use crate::drain::Drain;
 use crate::history::{
     Begin, History, KEPT, Past, Piece, Place, ReadError, Shelf, Stored, Write, encode, sequences,
@@ -57,8 +59,8 @@ pub(crate) struct Spine {
     closed_tails: Option<Box<Ledger>>,
     /// Whether the channel is no more: nothing of it is stored from then on.
     pub(crate) removed: bool,
-    /// How many messages had each of [`ErrorCode::ALL`]; empty until there is one.
-    codes: Vec<u64>,
+    /// The error codes so far, if there was one.
+    codes: Option<Box<Codes>>,
 }
 
 impl Channel {
@@ -79,7 +81,7 @@ impl Channel {
             tails: Vec::new(),
             closed_tails: None,
             removed: false,
-            codes: Vec::new(),
+            codes: None,
         };
         Channel { id, epoch, store, shelf, spine: Mutex::new(spine) }
     }
@@ -96,13 +98,20 @@ impl Channel {
         if count == 0 {
             return false;
         }
+        // Rendered ahead of the lock.
+        let code_lines = if self.shelf.is_on() { newest_lines(&batch) } else { Vec::new() };
+        let generated = producer == Producer::Notice;
         let mut spine = self.spine();
         let part = Part::numbered(batch, spine.next_sequence);
         let woke = spine.reserve(self, &self.store, count + part.upstream().count, now);
         spine.next_sequence += count;
-        for code in part.chunk().codes() {
-            spine.codes.resize(ErrorCode::ALL.len(), 0);
-            spine.codes[code as usize] += 1;
+        if part.chunk().has_codes() {
+            let removed = spine.removed;
+            let codes = spine.codes.get_or_insert_default();
+            codes.count(part.chunk(), now);
+            if !removed {
+                codes.keep(code_lines, &self.shelf.code_lines);
+            }
         }
         if self.shelf.is_on() {
             let grown = spine.history.push(part.clone(), now);
@@ -112,7 +121,6 @@ impl Channel {
                 self.shelf.count_memory(spine.history.shed(over));
             }
         }
-        let generated = producer == Producer::Notice;
         if !generated {
             for drain in &spine.drains {
                 drain.push(&part, now);
@@ -186,10 +194,9 @@ impl Channel {
         }
     }
 
-    /// The newest `count` messages, oldest first; `None` if they cannot be read.
-    pub(crate) async fn newest(&self, count: usize) -> Option<Vec<Part<Batch>>> {
-        let all = Filter::default();
-        let look_back = self.look_back(Begin::Newest(count), &all, None).await.filter(&all);
+    /// The newest `count` messages that `filter` keeps, oldest first; `None` if they cannot be read.
+    pub(crate) async fn newest(&self, count: usize, filter: &Filter) -> Option<Vec<Part<Batch>>> {
+        let look_back = self.look_back(Begin::Newest(count), filter, None).await.filter(filter);
         let part = |piece| match piece {
             Piece::Part(part) => Some(part),
             Piece::Hole { .. } | Piece::Unreadable | Piece::UnknownCursor => None,
@@ -286,6 +293,42 @@ impl Channel {
         let freed = spine.history.shed(usize::MAX);
         self.shelf.count_memory(freed);
         self.give_up_stored(&mut spine);
+        drop(spine);
+        self.forget_code_lines();
+    }
+
+    // === Codes ===
+
+    /// What there was of each error code, the last first, each with its newest lines.
+    pub(crate) fn codes(&self) -> Vec<(Seen, Vec<String>)> {
+        let spine = self.spine();
+        let Some(codes) = &spine.codes else { return Vec::new() };
+        let with_lines = |seen: &Seen| (*seen, codes.lines(seen.code).map(str::to_owned).collect());
+        let mut found: Vec<(Seen, Vec<String>)> = codes.seen().iter().map(with_lines).collect();
+        drop(spine);
+        found.sort_by_key(|(seen, _)| (Reverse(seen.last), seen.code));
+        found
+    }
+
+    /// How many messages had which error code.
+    pub(crate) fn code_counts(&self) -> Vec<(ErrorCode, u64)> {
+        let spine = self.spine();
+        let seen = spine.codes.as_ref().map_or(&[][..], |codes| codes.seen());
+        let mut counts: Vec<(ErrorCode, u64)> = seen.iter().map(|seen| (seen.code, seen.count)).collect();
+        drop(spine);
+        counts.sort_unstable_by_key(|(code, _)| *code);
+        counts
+    }
+
+    /// When the last code came, if lines of codes are kept.
+    pub(crate) fn code_lines_of(&self) -> Option<DateTime<Utc>> {
+        self.spine().codes.as_ref().filter(|codes| codes.has_lines())?.last()
+    }
+
+    /// Gives up the lines of codes. Returns what they took.
+    pub(crate) fn forget_code_lines(&self) -> usize {
+        let mut spine = self.spine();
+        spine.codes.as_mut().map_or(0, |codes| codes.forget_lines(&self.shelf.code_lines))
     }
 
     // === Readers ===
@@ -313,13 +356,6 @@ impl Channel {
             sum.absorb(&tail.mailbox.ledger());
         }
         (sum, spine.tails.len())
-    }
-
-    /// The error codes of the messages so far, with how many there were of each.
-    pub(crate) fn codes(&self) -> Vec<(ErrorCode, u64)> {
-        let spine = self.spine();
-        let counted = ErrorCode::ALL.iter().copied().zip(spine.codes.iter().copied());
-        counted.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Takes drains out: they get nothing from here on.

@@ -98,6 +98,7 @@ fn v3_router() -> Router<Arc<App>> {
         .route("/channels/{channel}/drains/{drain}/resume", post(drains::resume))
         .route("/channels/{channel}/logs", get(management::get_logs).head(|| method_not_allowed("GET")))
         .route("/channels/{channel}/stats", get(management::get_stats).head(|| method_not_allowed("GET")))
+        .route("/channels/{channel}/codes", get(management::get_codes).head(|| method_not_allowed("GET")))
         .route("/channels/{channel}/sessions", delete(sessions::delete_sessions))
         .route("/sessions", post(sessions::post_session))
         .route("/sessions/{session}", delete(sessions::delete_session))

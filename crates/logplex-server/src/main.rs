@@ -22,6 +22,7 @@ mod channel;
 mod checkpoint;
 mod cli;
 mod client;
+mod codes;
 mod command;
 mod config;
 mod destination;

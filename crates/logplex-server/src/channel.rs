@@ -51,6 +51,8 @@ pub(crate) struct Channel {
 #[derive(Debug)]
 pub(crate) struct Spine {
     next_sequence: u64,
+    /// How many messages producers brought since the process started.
+    accepted: u64,
     pub(crate) reservation: Reservation,
     pub(crate) history: History,
     pub(crate) drains: Vec<Arc<Drain>>,
@@ -75,6 +77,7 @@ impl Channel {
         shelf.count_stored(0, history.stored.bytes);
         let spine = Spine {
             next_sequence,
+            accepted: 0,
             reservation: Reservation::default(),
             history,
             drains: Vec::new(),
@@ -105,6 +108,9 @@ impl Channel {
         let part = Part::numbered(batch, spine.next_sequence);
         let woke = spine.reserve(self, &self.store, count + part.upstream().count, now);
         spine.next_sequence += count;
+        if !generated {
+            spine.accepted += count;
+        }
         if part.chunk().has_codes() {
             let removed = spine.removed;
             let codes = spine.codes.get_or_insert_default();
@@ -358,6 +364,27 @@ impl Channel {
         (sum, spine.tails.len())
     }
 
+    /// What the channel took, and what became of it at all its readers; `None` if it is no more.
+    pub(crate) fn figures(&self) -> Option<Figures> {
+        let spine = self.spine();
+        if spine.removed {
+            return None;
+        }
+        let mut figures = Figures { accepted: spine.accepted, ..Figures::default() };
+        figures.coded =
+            spine.codes.as_ref().map_or(0, |codes| codes.seen().iter().map(|seen| seen.count).sum());
+        if let Some(closed) = &spine.closed_tails {
+            figures.add_ledger(closed);
+        }
+        let (drains, tails) = (spine.drains.clone(), spine.tails.clone());
+        // Who closes from here on is counted as one of these, and not among the closed ones as well.
+        drop(spine);
+        (figures.drains, figures.tails) = (drains.len() as u64, tails.len() as u64);
+        drains.iter().for_each(|drain| figures.add_ledger(&drain.mailbox.ledger()));
+        tails.iter().for_each(|tail| figures.add_ledger(&tail.mailbox.ledger()));
+        Some(figures)
+    }
+
     /// Takes drains out: they get nothing from here on.
     pub(crate) fn remove_drains(&self, which: impl Fn(&Drain) -> bool) -> Vec<Arc<Drain>> {
         self.spine().drains.extract_if(.., |drain| which(drain)).collect()
@@ -371,6 +398,44 @@ impl Channel {
     /// The drains, in the order they were added.
     pub(crate) fn drains(&self) -> Vec<Arc<Drain>> {
         self.spine().drains.clone()
+    }
+}
+
+/// A channel in numbers since the process started, or the sums of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Messages that producers brought.
+    pub(crate) accepted: u64,
+    /// What the ledgers of all drains and tails say together, tails that are gone among them.
+    pub(crate) delivered: u64,
+    pub(crate) dropped: u64,
+    pub(crate) lost: u64,
+    pub(crate) held: u64,
+    /// How many drains and tails there are now.
+    pub(crate) drains: u64,
+    pub(crate) tails: u64,
+    /// Messages with an error code.
+    pub(crate) coded: u64,
+}
+
+impl Figures {
+    fn add_ledger(&mut self, ledger: &Ledger) {
+        self.delivered += ledger.delivered();
+        self.dropped += ledger.dropped_total();
+        self.lost += ledger.lost_total();
+        self.held += ledger.held();
+    }
+
+    /// Adds another channel's.
+    pub(crate) fn add(&mut self, other: &Figures) {
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.dropped += other.dropped;
+        self.lost += other.lost;
+        self.held += other.held;
+        self.drains += other.drains;
+        self.tails += other.tails;
+        self.coded += other.coded;
     }
 }
 

@@ -125,6 +125,11 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
             follower.run(&stop).await?;
             Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
         }
+        Command::Top(args) => {
+            let stop = stop_on_signals()?;
+            command::top::run(&args, &stop).await?;
+            Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+        }
         Command::Channels(args) => command::channels::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Tokens(args) => command::tokens::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Drains(args) => command::drains::run(&args).await.map(|()| ExitCode::SUCCESS),

@@ -169,7 +169,7 @@ fn without_a_terminal_tables_follow_each_other_as_plain_text() {
     let walk = walk();
     let table = once(&walk.server, &["--sort", "lost"]);
     assert!(
-        table[0].ends_with("Z  4 channels: 0 in/s, 0 out/s, 0 dropped, 30 lost, 6 held, 3 drains, 1 tails"),
+        table[0].ends_with("Z  4 channels: 0 in/s, 0 out/s, 0 dropped, 30 lost, 6 held, 3 drains, 1 tail"),
         "{table:?}"
     );
     let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

@@ -27,7 +27,7 @@ Examples:
   logplex tail shop                                    the newest 100 lines, then what comes
   logplex tail shop billing --exclude-source heroku    two channels, without the platform's lines
   logplex tail shop --ps web --level warning           what the web processes warn of, or worse
-  logplex tail shop --code 'H12,R*' --no-follow        requests that timed out, and what the runtime said
+  logplex tail shop --code 'H12,R*' --no-follow        timeouts, and what the runtime said
   logplex tail shop --since 15m --grep 'status=5\\d\\d' --no-follow
   logplex tail shop -n 0 -o json | jq -r .message      only what comes, as JSON, one object a line
   logplex tail shop --color always | less -R           colours through a pipe

@@ -4,6 +4,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::command::counted;
 use crate::follow::escape;
 
 const HEADINGS: [&str; 9] =
@@ -160,15 +161,15 @@ fn totals(sample: &Sample, shown: usize) -> String {
     escape(sample.at.get(..19).unwrap_or_default(), &mut at);
     let of = if *channels == shown as u64 { String::new() } else { format!("{shown} of ") };
     format!(
-        "{at}Z  {of}{channels} {}: {} in/s, {} out/s, {} dropped, {} lost, {} held, {} drains, {} tails",
-        if *channels == 1 { "channel" } else { "channels" },
+        "{at}Z  {of}{}: {} in/s, {} out/s, {} dropped, {} lost, {} held, {}, {}",
+        counted(*channels as usize, "channel"),
         rate(figures.in_per_second),
         rate(figures.out_per_second),
         figures.dropped,
         figures.lost,
         figures.held,
-        figures.drains,
-        figures.tails,
+        counted(figures.drains as usize, "drain"),
+        counted(figures.tails as usize, "tail"),
     )
 }
 
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn a_page_has_totals_and_a_table() {
         let expected = "\
-2026-01-02T03:04:05Z  2 of 9 channels: 120 in/s, 3.2 out/s, 7 dropped, 0 lost, 12345 held, 2 drains, 1 tails
+2026-01-02T03:04:05Z  2 of 9 channels: 120 in/s, 3.2 out/s, 7 dropped, 0 lost, 12345 held, 2 drains, 1 tail
 CHANNEL  IN/S  OUT/S  DROPPED  LOST   HELD  DRAINS  TAILS  CODES
 shop      120    3.2        7     0  12345       2      1  H12×31 R14×2
 a\\x1b[m   120    3.2        7     0  12345       2      1  H12×31 R14×2

@@ -43,6 +43,11 @@ impl Terminal {
         self.capture(&["capture-pane", "-p", "-e"])
     }
 
+    /// Whether the cursor is shown.
+    pub fn has_cursor(&self) -> bool {
+        self.capture(&["display-message", "-p", "#{cursor_flag}"]).trim() == "1"
+    }
+
     /// Waits until the screen holds `text`, and returns it.
     ///
     /// # Panics

@@ -12,7 +12,7 @@ fn each_script_knows_the_commands_and_their_flags() {
         let ended = Program::start("logplex", &["completions", shell], &[]).wait();
         assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &[][..]), "{shell}");
         let script = ended.stdout.join("\n");
-        for text in COMMANDS.iter().chain(&["exclude-source", "max-drains"]) {
+        for text in COMMANDS.iter().chain(&["exclude-source", "max-drains", "interval"]) {
             assert!(script.contains(text), "{shell} does not know {text}");
         }
     }

@@ -261,10 +261,15 @@ impl Batch {
         self.entries[index].code
     }
 
-    /// The codes of all messages that have one, in their order. Costs nothing where there is none.
-    pub fn codes(&self) -> impl Iterator<Item = ErrorCode> {
+    /// Whether any message has one.
+    pub fn has_codes(&self) -> bool {
+        self.has_codes
+    }
+
+    /// All messages that have a code, in their order, by index. Costs nothing where there is none.
+    pub fn codes(&self) -> impl DoubleEndedIterator<Item = (usize, ErrorCode)> {
         let entries = if self.has_codes { &self.entries[..] } else { &[] };
-        entries.iter().filter_map(|entry| entry.code)
+        entries.iter().enumerate().filter_map(|(index, entry)| Some((index, entry.code?)))
     }
 
     /// A message's place in the request it came with.

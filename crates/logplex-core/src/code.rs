@@ -25,9 +25,11 @@ mod pages;
 mod recogniser;
 mod requests;
 mod router;
+mod set;
 
 pub use pages::PAGES;
 pub(crate) use recogniser::Speaker;
+pub use set::CodeSet;
 
 /// What is known of one code, or of one error page or failed deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

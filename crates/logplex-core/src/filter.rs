@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 
 use crate::batch::Batch;
 use crate::chunk::{Chunk, Part};
+use crate::code::CodeSet;
 
-/// Names to include and to exclude, a severity, times and texts. All that is said must hold; the default keeps
+/// Names to include and to exclude, a severity, codes, times and texts. All that is said must hold; the default keeps
 /// everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -24,6 +25,8 @@ pub struct Filter {
     pub exclude_ps: Vec<String>,
     /// Only messages this severe or more, as 0 (emergency) to 7 (debug).
     pub min_severity: Option<u8>,
+    /// Only messages with one of these codes; empty: all, also those without a code.
+    pub codes: CodeSet,
     /// Only messages whose own time is this or later; where that is no date, the time they were received.
     pub since: Option<DateTime<Utc>>,
     /// Only messages whose own time is before this.
@@ -95,7 +98,7 @@ impl Filter {
 
     /// Whether the message at `index` is kept.
     pub fn keeps(&self, batch: &Batch, index: usize) -> bool {
-        self.judge(seen(batch, index)) && self.judge_own(batch, index)
+        self.judge_code(batch, index) && self.judge(seen(batch, index)) && self.judge_own(batch, index)
     }
 
     /// What is kept of a part: the part itself if that is all of it, else the kept messages in a small buffer
@@ -105,9 +108,15 @@ impl Filter {
             return Some(part.clone());
         }
         let (batch, range) = (part.chunk(), part.range());
+        if !self.codes.is_empty() && !batch.has_codes() {
+            return None;
+        }
         // Neighbours mostly come from one process, so most messages cost three comparisons.
         let mut last: Option<(Seen<'_>, bool)> = None;
         let mut keep = |index: usize| {
+            if !self.judge_code(batch, index) {
+                return false;
+            }
             let seen = seen(batch, index);
             let verdict = match last {
                 Some((before, verdict)) if before == seen => verdict,
@@ -127,6 +136,10 @@ impl Filter {
         let mut rest = kept.iter().peekable();
         let kept = batch.filtered(|index| rest.next_if_eq(&&index).is_some())?;
         (kept.count() > 0).then(|| Part::numbered(Arc::new(kept), part.first_sequence()))
+    }
+
+    fn judge_code(&self, batch: &Batch, index: usize) -> bool {
+        self.codes.is_empty() || batch.code(index).is_some_and(|code| self.codes.contains(code))
     }
 
     fn judge(&self, (severity, source, procid): Seen<'_>) -> bool {
@@ -240,6 +253,44 @@ mod tests {
         check(Filter { min_severity: Some(3), ..Filter::default() }, &[2]);
         check(Filter { min_severity: Some(4), ..Filter::default() }, &[2, 4]);
         check(Filter { min_severity: Some(7), ..Filter::default() }, &[0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn codes_are_those_that_the_platform_wrote() {
+        let texts = [
+            ("heroku router", "at=error code=H12 desc=\"Request timeout\" status=503"),
+            ("app web.1", "at=error code=H12 status=503"),
+            ("heroku web.1", "Error R14 (Memory quota exceeded)"),
+            ("heroku router", "at=info status=200"),
+            ("heroku router", "at=error code=H10 desc=\"App crashed\" status=503"),
+        ];
+        let texts = texts.map(|(from, text)| format!("<158>1 2026-01-02T03:04:05+00:00 h {from} - - {text}"));
+        let frames = Frames::from_messages(texts);
+        let part = |range| {
+            let batch = Batch::read_back(frames.wire(range), DateTime::UNIX_EPOCH).unwrap();
+            Part::numbered(batch.into(), 1000)
+        };
+        let kept = |list: &str, rest: Filter| {
+            let mut filter = rest;
+            filter.codes.add(list).unwrap();
+            assert!(!filter.keeps_all());
+            let part = part(0..5);
+            let one_by_one: Vec<u64> = (0..5).filter(|&at| filter.keeps(part.chunk(), at as usize)).collect();
+            let kept = filter.apply(&part);
+            let kept = kept.iter().flat_map(|kept| kept.range().map(|at| kept.chunk().ordinal(at)));
+            assert_eq!(kept.collect::<Vec<_>>(), one_by_one, "{list}");
+            one_by_one
+        };
+        assert_eq!(kept("h12", Filter::default()), [0]);
+        assert_eq!(kept("H1*", Filter::default()), [0, 4]);
+        assert_eq!(kept("*", Filter::default()), [0, 2, 4]);
+        assert_eq!(kept("L*", Filter::default()), [] as [u64; 0]);
+        let router = || Filter { include_ps: names(&["router"]), ..Filter::default() };
+        assert_eq!(kept("R*,H10", router()), [4]);
+        // Without a code in it a batch is not looked at.
+        let mut any = Filter::default();
+        any.codes.add("*").unwrap();
+        assert!(any.apply(&part(3..4)).is_none());
     }
 
     #[test]

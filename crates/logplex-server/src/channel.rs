@@ -3,6 +3,7 @@
 //! A channel is the unit of ownership: its sequence, history, drains, tails and ledgers hang on it. The one
 //! short lock in here is all that its producers share; channels share nothing.
 
+use std::cmp::Reverse;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 use logplex_core::{Batch, Chunk, ErrorCode, Filter, Ledger, LossReason, Part};
 
 use crate::checkpoint::{Checkpoint, Reservation};
+use crate::codes::{Codes, Seen, newest_lines};
 use crate::drain::Drain;
 use crate::history::{
     Begin, History, KEPT, Past, Piece, Place, ReadError, Shelf, Stored, Write, encode, sequences,
@@ -49,6 +51,8 @@ pub(crate) struct Channel {
 #[derive(Debug)]
 pub(crate) struct Spine {
     next_sequence: u64,
+    /// How many messages producers brought since the process started.
+    accepted: u64,
     pub(crate) reservation: Reservation,
     pub(crate) history: History,
     pub(crate) drains: Vec<Arc<Drain>>,
@@ -57,8 +61,8 @@ pub(crate) struct Spine {
     closed_tails: Option<Box<Ledger>>,
     /// Whether the channel is no more: nothing of it is stored from then on.
     pub(crate) removed: bool,
-    /// How many messages had each of [`ErrorCode::ALL`]; empty until there is one.
-    codes: Vec<u64>,
+    /// The error codes so far, if there was one.
+    codes: Option<Box<Codes>>,
 }
 
 impl Channel {
@@ -73,13 +77,14 @@ impl Channel {
         shelf.count_stored(0, history.stored.bytes);
         let spine = Spine {
             next_sequence,
+            accepted: 0,
             reservation: Reservation::default(),
             history,
             drains: Vec::new(),
             tails: Vec::new(),
             closed_tails: None,
             removed: false,
-            codes: Vec::new(),
+            codes: None,
         };
         Channel { id, epoch, store, shelf, spine: Mutex::new(spine) }
     }
@@ -96,13 +101,23 @@ impl Channel {
         if count == 0 {
             return false;
         }
+        // Rendered ahead of the lock.
+        let code_lines = if self.shelf.is_on() { newest_lines(&batch) } else { Vec::new() };
+        let generated = producer == Producer::Notice;
         let mut spine = self.spine();
         let part = Part::numbered(batch, spine.next_sequence);
         let woke = spine.reserve(self, &self.store, count + part.upstream().count, now);
         spine.next_sequence += count;
-        for code in part.chunk().codes() {
-            spine.codes.resize(ErrorCode::ALL.len(), 0);
-            spine.codes[code as usize] += 1;
+        if !generated {
+            spine.accepted += count;
+        }
+        if part.chunk().has_codes() {
+            let removed = spine.removed;
+            let codes = spine.codes.get_or_insert_default();
+            codes.count(part.chunk(), now);
+            if !removed {
+                codes.keep(code_lines, &self.shelf.code_lines);
+            }
         }
         if self.shelf.is_on() {
             let grown = spine.history.push(part.clone(), now);
@@ -112,7 +127,6 @@ impl Channel {
                 self.shelf.count_memory(spine.history.shed(over));
             }
         }
-        let generated = producer == Producer::Notice;
         if !generated {
             for drain in &spine.drains {
                 drain.push(&part, now);
@@ -186,10 +200,9 @@ impl Channel {
         }
     }
 
-    /// The newest `count` messages, oldest first; `None` if they cannot be read.
-    pub(crate) async fn newest(&self, count: usize) -> Option<Vec<Part<Batch>>> {
-        let all = Filter::default();
-        let look_back = self.look_back(Begin::Newest(count), &all, None).await.filter(&all);
+    /// The newest `count` messages that `filter` keeps, oldest first; `None` if they cannot be read.
+    pub(crate) async fn newest(&self, count: usize, filter: &Filter) -> Option<Vec<Part<Batch>>> {
+        let look_back = self.look_back(Begin::Newest(count), filter, None).await.filter(filter);
         let part = |piece| match piece {
             Piece::Part(part) => Some(part),
             Piece::Hole { .. } | Piece::Unreadable | Piece::UnknownCursor => None,
@@ -286,6 +299,42 @@ impl Channel {
         let freed = spine.history.shed(usize::MAX);
         self.shelf.count_memory(freed);
         self.give_up_stored(&mut spine);
+        drop(spine);
+        self.forget_code_lines();
+    }
+
+    // === Codes ===
+
+    /// What there was of each error code, the last first, each with its newest lines.
+    pub(crate) fn codes(&self) -> Vec<(Seen, Vec<String>)> {
+        let spine = self.spine();
+        let Some(codes) = &spine.codes else { return Vec::new() };
+        let with_lines = |seen: &Seen| (*seen, codes.lines(seen.code).map(str::to_owned).collect());
+        let mut found: Vec<(Seen, Vec<String>)> = codes.seen().iter().map(with_lines).collect();
+        drop(spine);
+        found.sort_by_key(|(seen, _)| (Reverse(seen.last), seen.code));
+        found
+    }
+
+    /// How many messages had which error code.
+    pub(crate) fn code_counts(&self) -> Vec<(ErrorCode, u64)> {
+        let spine = self.spine();
+        let seen = spine.codes.as_ref().map_or(&[][..], |codes| codes.seen());
+        let mut counts: Vec<(ErrorCode, u64)> = seen.iter().map(|seen| (seen.code, seen.count)).collect();
+        drop(spine);
+        counts.sort_unstable_by_key(|(code, _)| *code);
+        counts
+    }
+
+    /// When the last code came, if lines of codes are kept.
+    pub(crate) fn code_lines_of(&self) -> Option<DateTime<Utc>> {
+        self.spine().codes.as_ref().filter(|codes| codes.has_lines())?.last()
+    }
+
+    /// Gives up the lines of codes. Returns what they took.
+    pub(crate) fn forget_code_lines(&self) -> usize {
+        let mut spine = self.spine();
+        spine.codes.as_mut().map_or(0, |codes| codes.forget_lines(&self.shelf.code_lines))
     }
 
     // === Readers ===
@@ -315,11 +364,25 @@ impl Channel {
         (sum, spine.tails.len())
     }
 
-    /// The error codes of the messages so far, with how many there were of each.
-    pub(crate) fn codes(&self) -> Vec<(ErrorCode, u64)> {
+    /// What the channel took, and what became of it at all its readers; `None` if it is no more.
+    pub(crate) fn figures(&self) -> Option<Figures> {
         let spine = self.spine();
-        let counted = ErrorCode::ALL.iter().copied().zip(spine.codes.iter().copied());
-        counted.filter(|(_, count)| *count > 0).collect()
+        if spine.removed {
+            return None;
+        }
+        let mut figures = Figures { accepted: spine.accepted, ..Figures::default() };
+        figures.coded =
+            spine.codes.as_ref().map_or(0, |codes| codes.seen().iter().map(|seen| seen.count).sum());
+        if let Some(closed) = &spine.closed_tails {
+            figures.add_ledger(closed);
+        }
+        let (drains, tails) = (spine.drains.clone(), spine.tails.clone());
+        // Who closes from here on is counted as one of these, and not among the closed ones as well.
+        drop(spine);
+        (figures.drains, figures.tails) = (drains.len() as u64, tails.len() as u64);
+        drains.iter().for_each(|drain| figures.add_ledger(&drain.mailbox.ledger()));
+        tails.iter().for_each(|tail| figures.add_ledger(&tail.mailbox.ledger()));
+        Some(figures)
     }
 
     /// Takes drains out: they get nothing from here on.
@@ -335,6 +398,44 @@ impl Channel {
     /// The drains, in the order they were added.
     pub(crate) fn drains(&self) -> Vec<Arc<Drain>> {
         self.spine().drains.clone()
+    }
+}
+
+/// A channel in numbers since the process started, or the sums of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Messages that producers brought.
+    pub(crate) accepted: u64,
+    /// What the ledgers of all drains and tails say together, tails that are gone among them.
+    pub(crate) delivered: u64,
+    pub(crate) dropped: u64,
+    pub(crate) lost: u64,
+    pub(crate) held: u64,
+    /// How many drains and tails there are now.
+    pub(crate) drains: u64,
+    pub(crate) tails: u64,
+    /// Messages with an error code.
+    pub(crate) coded: u64,
+}
+
+impl Figures {
+    fn add_ledger(&mut self, ledger: &Ledger) {
+        self.delivered += ledger.delivered();
+        self.dropped += ledger.dropped_total();
+        self.lost += ledger.lost_total();
+        self.held += ledger.held();
+    }
+
+    /// Adds another channel's.
+    pub(crate) fn add(&mut self, other: &Figures) {
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.dropped += other.dropped;
+        self.lost += other.lost;
+        self.held += other.held;
+        self.drains += other.drains;
+        self.tails += other.tails;
+        self.coded += other.coded;
     }
 }
 

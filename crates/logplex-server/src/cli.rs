@@ -14,6 +14,7 @@ use crate::command::channels::ChannelsArgs;
 use crate::command::drains::DrainsArgs;
 use crate::command::explain::ExplainArgs;
 use crate::command::tokens::TokensArgs;
+use crate::command::top::TopArgs;
 use crate::config::{
     Config, DEFAULT_MAX_DRAINS, HISTORY_DISK_MIB, HISTORY_MEMORY_MIB, PROBE_AFTER_SECONDS, Secret,
     SyslogConfig, SyslogListen, base_url, server_tls,
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     CheckConfig(ServeArgs),
     /// Follow channels in this terminal
     Tail(TailArgs),
+    /// Show which channels take, deliver and lose the most, in a table that refreshes
+    Top(TopArgs),
     /// List, make, show and remove channels
     Channels(ChannelsArgs),
     /// List, make, rotate and remove the tokens that apps write with

@@ -22,6 +22,7 @@ pub(crate) mod drains;
 pub(crate) mod explain;
 mod table;
 pub(crate) mod tokens;
+pub(crate) mod top;
 
 /// The exit code where what was named is not there.
 const NOT_THERE: u8 = 3;

@@ -10,14 +10,17 @@ use logplex_core::Filter;
 use logplex_core::outlet::{Endpoint, EndpointError};
 use percent_encoding::percent_decode_str;
 
+use crate::codes::{UnknownCode, add_codes};
+
 /// The option keys that a fragment may have.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "format",
     "include-source",
     "exclude-source",
     "include-ps",
     "exclude-ps",
     "min-severity",
+    "code",
     "batch",
     "gzip",
     "ca",
@@ -50,6 +53,8 @@ pub(crate) enum DestinationError {
     UnknownOption { option: String, hint: String },
     #[error("the drain option {option:?} takes {allowed}, not {value:?}")]
     BadValue { option: &'static str, value: String, allowed: String },
+    #[error("the drain option \"code\" takes codes")]
+    Code(#[source] UnknownCode),
     #[error("the drain option {option:?} is given twice")]
     Twice { option: &'static str },
     #[error("the drain options {one:?} and {other:?} contradict each other")]
@@ -143,6 +148,7 @@ impl Destination {
             "exclude-source" => add_names(&mut filter.exclude_sources, &given).map_err(bad),
             "include-ps" => add_names(&mut filter.include_ps, &given).map_err(bad),
             "exclude-ps" => add_names(&mut filter.exclude_ps, &given).map_err(bad),
+            "code" => add_codes(&mut filter.codes, &given).map_err(DestinationError::Code),
             // A repetition of what follows can only be a mistake.
             _ if self.options.iter().filter(|other| other.split('=').next() == Some(name)).count() > 1 => {
                 Err(DestinationError::Twice { option: name })
@@ -238,6 +244,8 @@ fn set_flag(flag: &mut bool, value: &str) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use logplex_core::ErrorCode;
+
     use super::*;
 
     fn options(fragment: &str) -> Destination {
@@ -285,6 +293,11 @@ mod tests {
         );
         assert_eq!(destination.ca.as_deref(), Some("internal"));
         assert_eq!(destination.options[3], "exclude-ps=web.1,worker");
+        let destination = options("code=h12,R*&code=%2A&min-severity=4");
+        assert_eq!(destination.options, ["code=h12,R*", "code=*", "min-severity=4"]);
+        assert!(destination.filter.codes.contains(ErrorCode::L10));
+        let codes = options("code=h12,R*").filter.codes;
+        assert_eq!((codes.contains(ErrorCode::H12), codes.contains(ErrorCode::H10)), (true, false));
         let destination = options("exclude-source=heroku&include-ps=a%2Bb&min-severity=0");
         assert_eq!(destination.filter.exclude_sources, ["heroku"]);
         assert_eq!(destination.filter.include_ps, ["a+b"]);
@@ -320,7 +333,7 @@ mod tests {
         check_refused(
             "xyz=1",
             "unknown drain option \"xyz\" in the URL's fragment; known: format, include-source, exclude-source, \
-             include-ps, exclude-ps, min-severity, batch, gzip, ca, insecure",
+             include-ps, exclude-ps, min-severity, code, batch, gzip, ca, insecure",
         );
     }
 
@@ -344,6 +357,10 @@ mod tests {
             let refusal = refused(&format!("https://h.example/#include-ps={list}"));
             assert!(refusal.contains("takes up to 64 names"), "{refusal}");
         }
+        let unknown =
+            |code, hint| format!("the drain option \"code\" takes codes: unknown code {code}; {hint}");
+        check_refused("code=R14,H121", &unknown("\"H121\"", "did you mean H12?"));
+        check_refused("code", &unknown("\"\"", "write codes such as H12 or R*, joined by commas"));
         check_refused("batch=1&batch=2", "the drain option \"batch\" is given twice");
         check_refused("ca", "the drain option \"ca\" takes the name of a bundle, not \"\"");
     }

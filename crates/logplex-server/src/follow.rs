@@ -29,9 +29,9 @@ use tokio_util::sync::CancellationToken;
 use self::args::HISTORY;
 pub(crate) use self::args::{Color, Request, TailArgs};
 pub(crate) use self::escape::{escape, escape_json};
-pub(crate) use self::look::Look;
-use self::look::{Line, has_colour};
-use self::stdout::{NobodyReads, Stdout, reader_gone};
+use self::look::Line;
+pub(crate) use self::look::{Look, has_colour};
+pub(crate) use self::stdout::{NobodyReads, Stdout, reader_gone};
 use crate::client::{ApiClient, Refused};
 use crate::http::encode_segment;
 
@@ -366,7 +366,7 @@ fn not_opened(error: tungstenite::Error) -> anyhow::Error {
 }
 
 /// Whether asking again cannot help: the server understood, and said no.
-fn is_final(problem: &anyhow::Error) -> bool {
+pub(crate) fn is_final(problem: &anyhow::Error) -> bool {
     problem.downcast_ref::<Refused>().is_some_and(|refused| {
         let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
         refused.status.is_client_error() && !passing.contains(&refused.status)

@@ -25,10 +25,12 @@ mod management;
 mod operations;
 mod sessions;
 mod tokens;
+mod top;
 mod v2;
 
 pub(crate) use ingest::LARGE_BODIES;
 pub(crate) use management::encode_segment;
+pub(crate) use top::PLACES as TOPS;
 
 /// What every handler may use.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(crate) struct App {
     pub(crate) syslog: SyslogCounts,
     /// Places for bodies that are large; see `ingest`.
     pub(crate) large_bodies: Semaphore,
+    /// Places for those who measure all channels.
+    pub(crate) tops: Semaphore,
     /// How long a body may take to arrive.
     pub(crate) body_timeout: Duration,
     pub(crate) rate: Option<RateLimit>,
@@ -98,7 +102,9 @@ fn v3_router() -> Router<Arc<App>> {
         .route("/channels/{channel}/drains/{drain}/resume", post(drains::resume))
         .route("/channels/{channel}/logs", get(management::get_logs).head(|| method_not_allowed("GET")))
         .route("/channels/{channel}/stats", get(management::get_stats).head(|| method_not_allowed("GET")))
+        .route("/channels/{channel}/codes", get(management::get_codes).head(|| method_not_allowed("GET")))
         .route("/channels/{channel}/sessions", delete(sessions::delete_sessions))
+        .route("/top", get(top::get_top).head(|| method_not_allowed("GET")))
         .route("/sessions", post(sessions::post_session))
         .route("/sessions/{session}", delete(sessions::delete_session))
         .fallback(not_found)

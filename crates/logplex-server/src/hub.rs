@@ -368,6 +368,7 @@ impl Hub {
 
     /// Once a minute: what has had its time goes.
     pub(crate) fn expire(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+        self.free_code_lines();
         self.free_history_disk(now);
         if let Err(error) = self.shelf.compact() {
             error!(error = format!("{error:#}"), "stored histories were not compacted");

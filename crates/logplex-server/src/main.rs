@@ -22,6 +22,7 @@ mod channel;
 mod checkpoint;
 mod cli;
 mod client;
+mod codes;
 mod command;
 mod config;
 mod destination;
@@ -122,6 +123,11 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
                 connected: &connected,
             };
             follower.run(&stop).await?;
+            Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+        }
+        Command::Top(args) => {
+            let stop = stop_on_signals()?;
+            command::top::run(&args, &stop).await?;
             Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
         }
         Command::Channels(args) => command::channels::run(&args).await.map(|()| ExitCode::SUCCESS),

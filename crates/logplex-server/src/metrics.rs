@@ -186,7 +186,7 @@ impl Snapshot {
                 labels.push(label("state", drain.state().as_str()));
                 snapshot.drain_states.push((labels, 1));
             }
-            for (code, count) in channel.codes() {
+            for (code, count) in channel.code_counts() {
                 snapshot.codes.push((vec![labels[0].clone(), label("code", code.as_str())], count));
             }
             let (ledger, open) = channel.tails();

@@ -26,7 +26,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::{Config, SyslogConfig};
 use crate::drain::DrainContext;
 use crate::history::Shelf;
-use crate::http::{App, LARGE_BODIES, router};
+use crate::http::{App, LARGE_BODIES, TOPS, router};
 use crate::hub::Hub;
 use crate::rate::RateLimit;
 use crate::store::Store;
@@ -113,6 +113,7 @@ impl Server {
             rejections: Default::default(),
             syslog: Default::default(),
             large_bodies: Semaphore::new(LARGE_BODIES),
+            tops: Semaphore::new(TOPS),
             body_timeout: BODY_TIMEOUT,
             rate: config.channel_rate.map(RateLimit::new),
         });

@@ -90,6 +90,8 @@ pub(crate) struct SessionRecord {
     pub(crate) exclude_processes: Vec<String>,
     /// 0 (emergency) to 7 (debug).
     pub(crate) min_severity: Option<u8>,
+    /// Lists of error codes, such as `H12,R*`.
+    pub(crate) codes: Vec<String>,
     /// Regular expressions.
     pub(crate) grep: Vec<String>,
     pub(crate) exclude: Vec<String>,

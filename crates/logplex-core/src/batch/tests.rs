@@ -272,10 +272,12 @@ fn codes_are_found_when_a_batch_is_read_and_kept_by_its_parts() {
     ];
     let read = batch(&texts.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(codes(&read), expected);
-    assert_eq!(read.codes().collect::<Vec<_>>(), [ErrorCode::H12, ErrorCode::R14, ErrorCode::L12]);
+    let found: Vec<_> = read.codes().collect();
+    assert_eq!(found, [(1, ErrorCode::H12), (3, ErrorCode::R14), (4, ErrorCode::L12)]);
+    assert!(read.has_codes() && !batch(&[&texts[0]]).has_codes());
     assert_eq!(codes(&read.copy_out(2..4)), expected[2..4]);
     let kept = read.filtered(|at| at % 2 == 1).expect("not all were kept");
-    assert_eq!(kept.codes().collect::<Vec<_>>(), [ErrorCode::H12, ErrorCode::R14]);
+    assert_eq!(kept.codes().collect::<Vec<_>>(), [(0, ErrorCode::H12), (1, ErrorCode::R14)]);
 
     // A token called heroku speaks for the platform, and foreign forms are read as well.
     let origin = Origin { token_name: "heroku".into(), ..origin() };

@@ -12,6 +12,9 @@ use crate::http::encode_segment;
 /// The token that a new channel gets unless others are named.
 const DEFAULT_TOKEN: &str = "app";
 
+/// How many error codes are shown of a channel: those that came last.
+const CODES: usize = 10;
+
 const EXAMPLES: &str = "\
 Examples:
   logplex channels add my-app
@@ -45,7 +48,7 @@ enum Command {
         /// The channel's id
         channel: String,
     },
-    /// Show a channel's tokens, drains and counts
+    /// Show a channel's tokens, drains, error codes and counts
     Show {
         /// The channel's id
         channel: String,
@@ -118,17 +121,27 @@ async fn rm(session: &Session, channel: &str) -> anyhow::Result<()> {
 async fn show(session: &Session, channel: &str) -> anyhow::Result<()> {
     let tokens = tokens::Tokens::read(session, channel).await?;
     let drains = drains::Drains::read(session, channel).await?;
+    let codes = session.api.get(&path(&[channel, "codes"])).await?;
+    let codes = &codes["codes"];
     let tails = &tokens.stats["tails"];
     let json = json!({
         "channel": channel,
         "tokens": tokens.json(session),
         "drains": drains.json(),
         "tails": tails,
+        "codes": codes,
     });
     session.show(&json, || {
         let mut shown = tokens.table(session) + "\n";
         if !drains.is_empty() {
             shown = shown + &drains.table() + "\n";
+        }
+        let row = |code: &Value| {
+            ["code", "severity", "count", "last_at", "title"].map(|key| text(&code[key])).to_vec()
+        };
+        let codes: Vec<Vec<String>> = list(codes).iter().take(CODES).map(row).collect();
+        if !codes.is_empty() {
+            shown = shown + &table(&["CODE", "SEVERITY", "COUNT", "LAST", "TITLE"], &codes) + "\n";
         }
         let delivered = text(&tails["delivered"]);
         let open = counted(tails["open"].as_u64().unwrap_or(0) as usize, "tail");

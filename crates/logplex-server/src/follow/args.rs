@@ -5,11 +5,13 @@ use std::io::{self, IsTerminal};
 use anyhow::ensure;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
+use logplex_core::code::CodeSet;
 use regex::Regex;
 use serde_json::{Value, json};
 
 use super::look::{Look, column, has_colour};
 use super::time::{Moment, Timestamps, Zone};
+use crate::codes::{UnknownCode, add_codes};
 use crate::command::ApiArgs;
 use crate::destination::severity;
 
@@ -25,6 +27,7 @@ Examples:
   logplex tail shop                                    the newest 100 lines, then what comes
   logplex tail shop billing --exclude-source heroku    two channels, without the platform's lines
   logplex tail shop --ps web --level warning           what the web processes warn of, or worse
+  logplex tail shop --code 'H12,R*' --no-follow        timeouts, and what the runtime said
   logplex tail shop --since 15m --grep 'status=5\\d\\d' --no-follow
   logplex tail shop -n 0 -o json | jq -r .message      only what comes, as JSON, one object a line
   logplex tail shop --color always | less -R           colours through a pipe
@@ -66,6 +69,9 @@ pub(crate) struct TailArgs {
     /// Only messages that severe or more: emerg, alert, crit, err, warning, notice, info, debug or 0 to 7
     #[arg(long, value_name = "SEVERITY", value_parser = level, help_heading = "Which lines")]
     level: Option<u8>,
+    /// Only lines with these error codes of the platform, such as H12,R* (see `logplex explain`); may be given again
+    #[arg(long, value_name = "CODES", value_parser = codes, help_heading = "Which lines")]
+    code: Vec<String>,
     /// Only lines that are not older: 90s, 15m, 2h, 1h30m, 7d, or a time such as 2026-01-02T03:04:05Z
     #[arg(long, value_name = "TIME", help_heading = "Which lines")]
     since: Option<Moment>,
@@ -220,6 +226,11 @@ impl TailArgs {
                 filters[key] = patterns.iter().map(Regex::as_str).collect();
             }
         }
+        match self.code.as_slice() {
+            [] => {}
+            [list] => filters["code"] = json!(list),
+            lists => filters["code"] = json!(lists),
+        }
         if let Some(level) = self.level {
             filters["min_severity"] = json!(level);
         }
@@ -230,6 +241,10 @@ impl TailArgs {
         }
         filters
     }
+}
+
+fn codes(list: &str) -> Result<String, UnknownCode> {
+    add_codes(&mut CodeSet::default(), list).map(|()| list.to_owned())
 }
 
 fn level(text: &str) -> Result<u8, &'static str> {
@@ -266,6 +281,9 @@ mod tests {
             request(&["app", "--source", "app", "--ps", "web"]).filters,
             json!({ "source": "app", "ps": "web" })
         );
+        assert_eq!(request(&["app", "--code", "h12,R*"]).filters, json!({ "code": "h12,R*" }));
+        let several = request(&["app", "--code", "H12", "--code", "R*"]).filters;
+        assert_eq!(several, json!({ "code": ["H12", "R*"] }));
         let all = [
             "app",
             "-s",
@@ -339,6 +357,8 @@ mod tests {
             &["--exclude", "["],
             &["--highlight", "*"],
             &["--level", "loud"],
+            &["--code", "H29"],
+            &["--code", ""],
             &["--since", "yesterday"],
             &["--until", "5"],
             &["--timezone", "Nowhere/City"],

@@ -63,7 +63,7 @@ pub(crate) struct Look {
 }
 
 /// Whether to use colours, by the flag, else the environment, else whether it is a terminal.
-pub(super) fn has_colour(
+pub(crate) fn has_colour(
     choice: Color,
     terminal: bool,
     variable: impl Fn(&'static str) -> Option<OsString>,

@@ -13,14 +13,14 @@ use tokio::time::MissedTickBehavior;
 /// Nobody reads what we write any more: a quiet end.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody reads stdout any more")]
-pub(super) struct NobodyReads;
+pub(crate) struct NobodyReads;
 
 /// Stdout, shared by the channels that are followed. What is written at once is not mixed with others' lines.
 #[derive(Debug)]
-pub(super) struct Stdout(Mutex<tokio::io::Stdout>);
+pub(crate) struct Stdout(Mutex<tokio::io::Stdout>);
 
 impl Stdout {
-    pub(super) fn new() -> Stdout {
+    pub(crate) fn new() -> Stdout {
         Stdout(Mutex::new(tokio::io::stdout()))
     }
 
@@ -28,7 +28,7 @@ impl Stdout {
     ///
     /// # Errors
     /// [`NobodyReads`] in the chain, or what the system says.
-    pub(super) async fn write(&self, lines: &str) -> anyhow::Result<()> {
+    pub(crate) async fn write(&self, lines: &str) -> anyhow::Result<()> {
         let mut stdout = self.0.lock().await;
         let written = async {
             stdout.write_all(lines.as_bytes()).await?;
@@ -45,7 +45,7 @@ impl Stdout {
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Comes back soon after the reader of stdout has gone, which a writer with nothing to write would not notice.
-pub(super) async fn reader_gone() {
+pub(crate) async fn reader_gone() {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

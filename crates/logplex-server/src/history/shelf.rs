@@ -23,6 +23,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tracing::{error, info};
 
 use super::sequences;
+use crate::codes::LineBudget;
 
 /// Buffers of the store.
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
@@ -62,6 +63,8 @@ pub(crate) struct Shelf {
     stored: AtomicU64,
     damaged: AtomicU64,
     reads: Arc<Semaphore>,
+    /// What the lines take that are kept for their codes.
+    pub(crate) code_lines: LineBudget,
     /// Rung when histories should leave memory before the second is over.
     pub(crate) crowded: Notify,
 }
@@ -149,6 +152,7 @@ impl Shelf {
             stored: AtomicU64::new(0),
             damaged: AtomicU64::new(damaged),
             reads: Arc::new(Semaphore::new(READS)),
+            code_lines: LineBudget::default(),
             crowded: Notify::new(),
         }
     }

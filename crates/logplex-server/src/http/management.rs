@@ -9,14 +9,16 @@ use axum::http::header::{CONTENT_TYPE, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use logplex_core::{Batch, Chain, Part};
+use logplex_core::{Batch, Chain, Filter, Part};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
 use super::auth::ApiKey;
 use super::drains;
+use crate::codes::add_codes;
 use crate::hub::{HubError, TOKENS_MAX};
 use crate::metrics::ledger_json;
 use crate::store::{ChannelRecord, DrainRecord, TokenRecord};
@@ -181,9 +183,10 @@ pub(super) async fn delete_drain(
 #[derive(Deserialize)]
 pub(super) struct LogsQuery {
     num: Option<String>,
+    code: Option<String>,
 }
 
-/// The newest messages as octet-counted frames in the form of an HTTP drain, oldest first.
+/// The newest messages, of certain codes if these are named, as octet-counted frames in the form of an HTTP drain, oldest first.
 pub(super) async fn get_logs(
     _: ApiKey,
     State(app): State<Arc<App>>,
@@ -193,7 +196,12 @@ pub(super) async fn get_logs(
     let channel = app.hub.channel(&id).ok_or_else(|| refused(HubError::NotFound))?;
     // As the original: what is no number is the default.
     let count = query.num.and_then(|num| num.parse().ok()).unwrap_or(100);
-    let Some(parts) = channel.newest(count).await else {
+    let mut filter = Filter::default();
+    if let Some(codes) = &query.code {
+        add_codes(&mut filter.codes, codes)
+            .map_err(|problem| error(StatusCode::BAD_REQUEST, &problem.to_string()))?;
+    }
+    let Some(parts) = channel.newest(count, &filter).await else {
         return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "failed to fetch channel logs"));
     };
     let messages: usize = parts.iter().map(Part::messages).sum();
@@ -244,6 +252,29 @@ pub(super) async fn get_stats(_: ApiKey, State(app): State<Arc<App>>, Path(id): 
     tails["open"] = open.into();
     Ok(axum::Json(json!({ "channel": id, "tokens": tokens, "drains": drains, "tails": tails }))
         .into_response())
+}
+
+/// The error codes of a channel since the server started, the one that came last first.
+pub(super) async fn get_codes(_: ApiKey, State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer {
+    let channel = app.hub.channel(&id).ok_or_else(|| refused(HubError::NotFound))?;
+    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let codes: Vec<Value> = channel
+        .codes()
+        .iter()
+        .map(|(seen, lines)| {
+            let entry = seen.code.entry();
+            json!({
+                "code": entry.name,
+                "title": entry.title,
+                "severity": entry.severity.as_str(),
+                "count": seen.count,
+                "first_at": time(seen.first),
+                "last_at": time(seen.last),
+                "lines": lines,
+            })
+        })
+        .collect();
+    Ok(axum::Json(json!({ "channel": id, "codes": codes })).into_response())
 }
 
 // === Bodies, names, errors ===

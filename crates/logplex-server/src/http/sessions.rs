@@ -10,6 +10,7 @@ use axum::http::header::{ACCEPT, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
+use logplex_core::code::CodeSet;
 use logplex_core::{Filter, Pattern};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use super::auth::ApiKey;
 use super::management::{Answer, NAME_MAX, Payload, blocking, check_json, error, parse, refused};
 use super::{App, text};
+use crate::codes::add_codes;
 use crate::destination::severity;
 use crate::history::Begin;
 use crate::hub::HubError;
@@ -57,6 +59,7 @@ struct SessionBody {
     #[serde(default)]
     exclude_processes: Vec<String>,
     min_severity: Option<Value>,
+    code: Option<Value>,
     #[serde(default)]
     grep: Vec<String>,
     #[serde(default)]
@@ -96,6 +99,7 @@ pub(super) fn session_of(body: &[u8]) -> Result<SessionRecord, Response> {
         processes: body.processes,
         exclude_processes: body.exclude_processes,
         min_severity: severity_of(body.min_severity.as_ref())?,
+        codes: codes_of(body.code)?,
         grep: body.grep,
         exclude: body.exclude,
         since: time("since", body.since.as_deref(), now)?,
@@ -134,12 +138,13 @@ pub(super) async fn delete_sessions(
 /// What a session's words mean, or what is wrong with them.
 fn filter(session: &SessionRecord) -> Result<Filter, String> {
     let names = |one: &Option<String>, many: &[String]| [one.as_slice(), many].concat();
-    let filter = Filter {
+    let mut filter = Filter {
         include_sources: names(&session.source, &session.sources),
         exclude_sources: session.exclude_sources.clone(),
         include_ps: names(&session.ps, &session.processes),
         exclude_ps: session.exclude_processes.clone(),
         min_severity: session.min_severity,
+        codes: CodeSet::default(),
         since: session.since,
         until: session.until,
         grep: patterns(&session.grep)?,
@@ -148,9 +153,13 @@ fn filter(session: &SessionRecord) -> Result<Filter, String> {
     if filter.grep.len() + filter.exclude.len() > PATTERNS_MAX {
         return Err(format!("at most {PATTERNS_MAX} expressions in 'grep' and 'exclude'"));
     }
-    let lists = [&filter.include_sources, &filter.exclude_sources, &filter.include_ps, &filter.exclude_ps];
+    let [sources, no_sources] = [&filter.include_sources, &filter.exclude_sources];
+    let lists = [sources, no_sources, &filter.include_ps, &filter.exclude_ps, &session.codes];
     if lists.iter().any(|list| list.len() > NAMES_MAX || list.iter().any(|name| name.len() > NAME_MAX)) {
         return Err(format!("at most {NAMES_MAX} names in a list, each of at most {NAME_MAX} bytes"));
+    }
+    for list in &session.codes {
+        add_codes(&mut filter.codes, list).map_err(|problem| problem.to_string())?;
     }
     Ok(filter)
 }
@@ -172,6 +181,17 @@ fn severity_of(value: Option<&Value>) -> Result<Option<u8>, Response> {
     };
     let wanted = "'min_severity' must be emerg, alert, crit, err, warning, notice, info, debug or 0 to 7";
     parsed.map(Some).ok_or_else(|| error(StatusCode::BAD_REQUEST, wanted))
+}
+
+/// One list of codes, or several.
+fn codes_of(value: Option<Value>) -> Result<Vec<String>, Response> {
+    let lists = match value {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::String(list)) => Some(vec![list]),
+        Some(value) => serde_json::from_value(value).ok(),
+    };
+    let wanted = "'code' must be codes such as \"H12,R*\", or a list of such";
+    lists.ok_or_else(|| error(StatusCode::BAD_REQUEST, wanted))
 }
 
 /// A point in time, or how long ago it was.

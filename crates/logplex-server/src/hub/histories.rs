@@ -61,6 +61,23 @@ impl Hub {
         }
     }
 
+    /// Has the channels that had no error code for longest give up the lines of theirs, if all together take too much.
+    pub(super) fn free_code_lines(&self) {
+        let mut left = self.shelf.code_lines.to_free();
+        if left == 0 {
+            return;
+        }
+        let dated = |channel: Arc<Channel>| Some((channel.code_lines_of()?, channel));
+        let mut used: Vec<_> = self.channels().into_iter().filter_map(dated).collect();
+        used.sort_by_key(|(last, _)| *last);
+        for (_, channel) in used {
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(channel.forget_code_lines());
+        }
+    }
+
     /// Removes stored histories: of channels that were not written to for a week, and of those longest not written
     /// to where all together take too much.
     pub(super) fn free_history_disk(&self, now: DateTime<Utc>) {

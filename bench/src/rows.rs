@@ -48,7 +48,7 @@ const ROWS: &[(&str, &[Subject], &[&str])] = &[
     ("single-message requests, full speed", &[PROXY, LOGPLEX], &["--batch", "1"]),
     ("history off and on, 50k msg/s", &[LOGPLEX, WITH_HISTORY], &["--rate", "50000"]),
     ("fan-out, 50k msg/s", &[PROXY, LOGPLEX, LOGPLEX_10], &["--rate", "50000"]),
-    ("1,000,000 lines of 220 bytes, none dropped", &[SHUTTLE_FILE, SHUTTLE_PIPE], &[]),
+    ("1,000,000 lines of 220 bytes, none dropped", &[PROXY, SHUTTLE_FILE, SHUTTLE_PIPE], &[]),
     ("lone lines, one every 50 ms", &[LONE_LINE], &[]),
     ("memory, the only drain stands still", &[STALLED_50, STALLED_1K, STALLED_10K], &[]),
 ];

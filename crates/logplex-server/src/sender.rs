@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::Utc;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use logplex_core::outlet::{Outlet, OutletConfig, Protocol, Request, Settled, Stop, SyslogOutlet};
 use logplex_core::{Batch, Frames, Gap, LossReason, Notice, Part, Policy, halve};
 
@@ -260,18 +260,23 @@ fn render(token: &str, destination: &Destination, load: &Load) -> (Request, Vec<
     (request, rendered)
 }
 
+static DROP_COUNT: HeaderName = HeaderName::from_static("logplex-drop-count");
+static LOST_COUNT: HeaderName = HeaderName::from_static("logplex-lost-count");
+static DRAIN_TOKEN: HeaderName = HeaderName::from_static("logplex-drain-token");
+static FORMAT: HeaderName = HeaderName::from_static("logplex-format");
+
 fn headers(token: &str, format: Format, gap: Option<&Gap>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(4);
     let (dropped, lost) = gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
-    headers.insert("logplex-drop-count", HeaderValue::from(dropped));
-    headers.insert("logplex-lost-count", HeaderValue::from(lost));
+    headers.insert(&DROP_COUNT, HeaderValue::from(dropped));
+    headers.insert(&LOST_COUNT, HeaderValue::from(lost));
     if let Ok(token) = HeaderValue::from_str(token) {
-        headers.insert("logplex-drain-token", token);
+        headers.insert(&DRAIN_TOKEN, token);
     }
     if format == Format::Rfc5424 {
         // Another router takes a drain's messages from `host` for ones without structured data, as the original's
         // are, unless it is told.
-        headers.insert("logplex-format", HeaderValue::from_static("rfc5424"));
+        headers.insert(&FORMAT, HeaderValue::from_static("rfc5424"));
     }
     headers
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use chrono::Utc;
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,7 +28,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::{Config, SyslogConfig};
 use crate::drain::DrainContext;
 use crate::history::Shelf;
-use crate::http::{App, LARGE_BODIES, TOPS, router};
+use crate::http::{App, LARGE_BODIES, TOPS, is_posted, post_logs, router};
 use crate::hub::Hub;
 use crate::rate::RateLimit;
 use crate::store::Store;
@@ -170,7 +172,8 @@ impl Server {
             });
         }
         let serve = |stream, _peer, cancelled| {
-            serve_connection(stream, router.clone(), AtWork::new(&self.requests), cancelled)
+            let at_work = AtWork::new(&self.requests);
+            serve_connection(stream, self.app.clone(), router.clone(), at_work, cancelled)
         };
         accept(self.listener, places, &self.connections, &stop, serve).await;
 
@@ -273,14 +276,23 @@ async fn accept<F>(
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, at_work: AtWork, cancelled: CancellationToken) {
+async fn serve_connection(
+    stream: TcpStream,
+    app: Arc<App>,
+    router: Router,
+    at_work: AtWork,
+    cancelled: CancellationToken,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no nodelay");
     }
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        if is_posted(&request) {
+            return Either::Left(post_logs(app.clone(), request).map(Ok));
+        }
         request.extensions_mut().insert(at_work.clone());
-        router.call(request)
+        Either::Right(router.call(request))
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

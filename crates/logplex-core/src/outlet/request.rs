@@ -18,7 +18,7 @@ const MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
 const FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
 
 /// Headers that are the outlet's to set.
-const OURS: [HeaderName; 10] = [
+static OURS: [HeaderName; 10] = [
     HOST,
     CONTENT_TYPE,
     CONTENT_LENGTH,

@@ -4,15 +4,14 @@ use std::io::Read;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::Utc;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use logplex_core::buffer::{self, Buffer};
 use logplex_core::message::Form;
 use logplex_core::{Batch, Chain, Chunk, FrameError, FrameLimit, Origin};
@@ -36,6 +35,15 @@ const GZIP_LARGE: usize = 8 * 1024;
 /// How many large bodies may be read at once.
 pub(crate) const LARGE_BODIES: usize = 16;
 
+// As values, so that looking one up does not read its name each time.
+static MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
+static FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static DRAIN_TOKEN: HeaderName = HeaderName::from_static("logplex-drain-token");
+static FORMAT: HeaderName = HeaderName::from_static("logplex-format");
+static DROP_COUNT: HeaderName = HeaderName::from_static("logplex-drop-count");
+static LOST_COUNT: HeaderName = HeaderName::from_static("logplex-lost-count");
+
 /// The PROCID of lines that came as plain text.
 const PLAIN_PROCID: &str = "http";
 
@@ -58,7 +66,15 @@ enum Kind {
     Lines,
 }
 
-pub(super) async fn post_logs(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+/// Whether [`post_logs`] is to answer this.
+pub(crate) fn is_posted<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && request.uri().path() == "/logs"
+}
+
+/// Answers a request that brings messages.
+pub(crate) async fn post_logs(app: Arc<App>, request: Request<Incoming>) -> Response {
+    let (head, body) = request.into_parts();
+    let headers = head.headers;
     let Some(token) = auth::token(&headers).and_then(|token| app.hub.token(&token)) else {
         app.rejections.count(Rejection::Unauthorized);
         return auth::unauthorized("the token is missing or unknown: use Basic token:t.… or Bearer t.…\n");
@@ -77,17 +93,17 @@ pub(super) async fn post_logs(State(app): State<Arc<App>>, headers: HeaderMap, b
     }
 }
 
-async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
+async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Incoming) -> Result<(), Refusal> {
     let kind = kind(headers)?;
     let gzip = is_gzip(headers)?;
-    let length = number::<usize>(headers, CONTENT_LENGTH.as_str()).flatten();
+    let length = number::<usize>(headers, &CONTENT_LENGTH).flatten();
     let body = read_body(app, body, length.unwrap_or(0)).await?;
     let now = Utc::now();
-    let forwarded = headers.contains_key("logplex-drain-token");
+    let forwarded = headers.contains_key(&DRAIN_TOKEN);
     let origin = Origin {
         token_name: token.name.clone(),
         token: token.id.clone(),
-        form: match headers.get("logplex-format").map(HeaderValue::as_bytes) {
+        form: match headers.get(&FORMAT).map(HeaderValue::as_bytes) {
             Some(b"rfc5424") => Form::Strict,
             _ if forwarded => Form::Drain,
             _ => Form::Any,
@@ -141,7 +157,7 @@ fn publish(
     now: chrono::DateTime<Utc>,
 ) {
     let messages = batch.count();
-    let id = ["logplex-frame-id", "x-request-id"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let id = [&FRAME_ID, &REQUEST_ID].into_iter().find_map(|name| headers.get(name)?.to_str().ok());
     let mut state = lock(&token.state);
     if let Some(fingerprint) = id.and_then(|id| state.repeats.fingerprint(id, body_len, messages)) {
         let at = Instant::now();
@@ -152,18 +168,18 @@ fn publish(
         state.repeats.insert(fingerprint, at);
     }
     state.counts.accepted += messages as u64;
-    state.counts.upstream_dropped += number::<u64>(headers, "logplex-drop-count").flatten().unwrap_or(0);
-    state.counts.upstream_lost += number::<u64>(headers, "logplex-lost-count").flatten().unwrap_or(0);
+    state.counts.upstream_dropped += number::<u64>(headers, &DROP_COUNT).flatten().unwrap_or(0);
+    state.counts.upstream_lost += number::<u64>(headers, &LOST_COUNT).flatten().unwrap_or(0);
     app.hub.publish(&token.channel, Arc::new(batch), Producer::Token, now);
 }
 
 /// A header as a number: `None` if it is absent, `Some(None)` if it is none.
-fn number<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<Option<N>> {
+fn number<N: FromStr>(headers: &HeaderMap, name: &HeaderName) -> Option<Option<N>> {
     headers.get(name).map(|value| value.to_str().ok()?.trim().parse().ok())
 }
 
 fn check_count(headers: &HeaderMap, messages: usize) -> Result<(), Refusal> {
-    let problem = match number::<usize>(headers, "logplex-msg-count") {
+    let problem = match number::<usize>(headers, &MSG_COUNT) {
         None => return Ok(()),
         Some(Some(declared)) if declared == messages => return Ok(()),
         Some(Some(declared)) => format!("the header says {declared}, the body has {messages}"),
@@ -205,7 +221,7 @@ fn too_large() -> Refusal {
 }
 
 /// Reads a body into one buffer of its own size.
-async fn read_body(app: &App, mut body: Body, declared: usize) -> Result<Bytes, Refusal> {
+async fn read_body(app: &App, mut body: Incoming, declared: usize) -> Result<Bytes, Refusal> {
     if declared > BODY_MAX {
         return Err(too_large());
     }
@@ -240,7 +256,7 @@ async fn read_body(app: &App, mut body: Body, declared: usize) -> Result<Bytes, 
     }
 }
 
-fn broken(error: axum::Error) -> Refusal {
+fn broken(error: hyper::Error) -> Refusal {
     let text = format!("Bad request: the body was cut short: {error}");
     Refusal::new(StatusCode::BAD_REQUEST, Rejection::Truncated, text)
 }

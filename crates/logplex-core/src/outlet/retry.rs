@@ -48,7 +48,7 @@ impl RetryPolicy {
     }
 
     /// How long to wait after the `attempts`th attempt.
-    fn pause(&self, attempts: u32, retry_after: Option<Duration>) -> Duration {
+    pub(super) fn pause(&self, attempts: u32, retry_after: Option<Duration>) -> Duration {
         let longest = u64::try_from(self.longest_pause(attempts).as_nanos()).unwrap_or(u64::MAX);
         let pause = Duration::from_nanos(fastrand::u64(0..=longest));
         // The longer of both: a peer that keeps answering `Retry-After: 0` must not be hammered.

@@ -22,6 +22,10 @@
 //! 100 ms (or 1 MiB) before it died without having read it. What a peer does with what it has read is its
 //! own affair: no sender of this protocol can know.
 //!
+//! A proxy in front of a peer that is away accepts, acknowledges, and resets. So that it does not cost all that
+//! comes, a connection after one that broke without having delivered anything is made after a pause, and is on
+//! **trial**: until its first request is delivered nothing else is written.
+//!
 //! # Attempts
 //! A connection that ends while something is in flight is an attempt that failed, and so is one that cannot be
 //! made. One that has carried whole messages is followed by the next at once; else there is a pause as
@@ -104,6 +108,12 @@ pub struct SyslogOutlet {
     waits_since: Instant,
     /// Attempts that failed since then.
     attempts: u32,
+    /// Connections in a row that broke without having delivered anything. The next is on trial if there are any.
+    breaks: u32,
+    /// When that may be made.
+    connect_at: Option<Instant>,
+    /// Whether the connection delivered anything.
+    has_delivered: bool,
     /// What was acknowledged and is in doubt.
     doubt: VecDeque<Doubt>,
     settled: VecDeque<Settled>,
@@ -150,6 +160,9 @@ impl SyslogOutlet {
             has_worked: false,
             waits_since: Instant::now(),
             attempts: 0,
+            breaks: 0,
+            connect_at: None,
+            has_delivered: false,
             doubt: VecDeque::new(),
             settled: VecDeque::new(),
         }
@@ -206,6 +219,16 @@ impl SyslogOutlet {
                 () = stopped(stop) => return Err(self.give_up_all()),
                 attempt = self.attempt() => attempt,
             };
+            if attempt.is_ok() && self.is_on_trial() {
+                tokio::select! {
+                    biased;
+                    () = stopped(stop) => {}
+                    () = self.trial() => {}
+                }
+                if self.must_write() {
+                    continue;
+                }
+            }
             let Err(Failed { error, at_once }) = attempt else { return Ok(()) };
             self.attempts += 1;
             let retry_at = if at_once {
@@ -260,6 +283,12 @@ impl SyslogOutlet {
 
     /// The next messages whose fate is known.
     pub fn settled(&mut self) -> Option<Settled> {
+        self.judge();
+        self.settled.pop_front()
+    }
+
+    /// Settles what has been in doubt for long enough.
+    fn judge(&mut self) {
         self.take_acknowledged();
         let now = Instant::now();
         let mut bytes: usize = self.doubt.iter().map(|doubt| doubt.bytes).sum();
@@ -277,8 +306,22 @@ impl SyslogOutlet {
             let messages = oldest.messages;
             self.doubt.pop_front();
             self.settle(messages, Ok(()));
+            (self.has_delivered, self.breaks) = (true, 0);
         }
-        self.settled.pop_front()
+    }
+
+    /// Whether the connection has to deliver what it was given before it is given more.
+    fn is_on_trial(&self) -> bool {
+        self.breaks > 0 && (self.written > 0 || !self.doubt.is_empty())
+    }
+
+    /// Waits until that is over, or the connection has ended.
+    async fn trial(&mut self) {
+        let stands = |line: &Line| line.end().is_none();
+        while self.is_on_trial() && self.line.as_ref().is_some_and(stands) {
+            self.tend().await;
+            self.judge();
+        }
     }
 
     /// Watches the connection between requests: closes it when it has been idle for too long, and returns when
@@ -406,6 +449,10 @@ impl SyslogOutlet {
     fn drop_line(&mut self, outcome: Result<(), LossReason>) {
         self.take_acknowledged();
         if let Some(mut line) = self.line.take() {
+            if outcome.is_err() && !self.has_delivered {
+                self.breaks += 1;
+                self.connect_at = Some(Instant::now() + self.config.retry.pause(self.breaks, None));
+            }
             let begun = self.written + usize::from(line.has_begun());
             let broken = line.end() != Some(End::Closed);
             for flight in self.flight.iter_mut().take(begun) {
@@ -424,6 +471,9 @@ impl SyslogOutlet {
             }
         }
         (self.written, self.passed) = (0, 0);
+        if outcome.is_ok() && !self.doubt.is_empty() {
+            self.breaks = 0;
+        }
         for doubt in std::mem::take(&mut self.doubt) {
             self.settle(doubt.messages, outcome);
         }
@@ -456,7 +506,7 @@ impl SyslogOutlet {
         if self.flight.is_empty() { Ok(()) } else { Err(Failed { error, at_once: self.has_worked }) }
     }
 
-    /// Writes all that is not written, over a new connection if there is none.
+    /// Writes all that is not written, over a new connection if there is none; on trial only the first request.
     async fn send(&mut self) -> Result<(), AttemptError> {
         match &mut self.line {
             Some(line) if line.end().is_some() => return Err(why_ended(line)),
@@ -464,6 +514,9 @@ impl SyslogOutlet {
             _ => {}
         }
         while let Some(next) = self.flight.get(self.written) {
+            if self.is_on_trial() {
+                break;
+            }
             let body = next.body.clone();
             let Some(line) = &mut self.line else { return Err(AttemptError::Closed) };
             match timeout(STALLED, line.write(&body)).await {
@@ -480,9 +533,12 @@ impl SyslogOutlet {
     }
 
     async fn connect(&mut self) -> Result<(), AttemptError> {
+        if let Some(at) = self.connect_at.take() {
+            sleep_until(at).await;
+        }
         let connected_by = after(Instant::now(), self.config.connect_timeout);
         self.line = Some(Line::connect(&self.endpoint, &self.config, connected_by).await?);
-        self.has_worked = false;
+        (self.has_worked, self.has_delivered) = (false, false);
         let jitter = Duration::from_millis(fastrand::u64(0..=IDLE_JITTER_MS));
         self.idle_close = self.config.idle_close.saturating_sub(jitter).max(self.config.idle_close / 2);
         Ok(())

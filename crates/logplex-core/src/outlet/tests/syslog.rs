@@ -109,13 +109,8 @@ async fn a_reset_that_nobody_has_read_is_no_delivery_however_late_one_looks() {
 async fn what_a_reset_leaves_in_doubt_is_lost_and_not_sent_again() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
-    outlet.doubt_time = PATIENCE;
-    deliver(&mut outlet).await.unwrap();
-    let (peer, _) = listener.accept().await.unwrap();
-    peer.readable().await.unwrap();
-    // Unread bytes make this a reset.
-    drop(peer);
-    assert_eq!(settled(&mut outlet, 3).await, all_of(3, Err(Unanswered)));
+    break_one(&mut outlet, &listener).await;
+    outlet.doubt_time = Duration::from_millis(20);
     deliver(&mut outlet).await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
     assert_eq!(read_frames(&mut peer).await, FRAMES);
@@ -192,6 +187,57 @@ async fn the_next_is_written_while_the_one_before_is_in_flight_and_both_again_if
     assert!((3..100).contains(&lost), "{lost}");
     assert_eq!((read.len(), &read[again..]), (again + FRAMES.len(), FRAMES));
     assert_eq!(settled.last(), Some(&Settled { messages: 3, outcome: Ok(()) }));
+}
+
+/// Has a connection break that was sent one request.
+async fn break_one(outlet: &mut SyslogOutlet, listener: &TcpListener) {
+    outlet.doubt_time = PATIENCE;
+    deliver(outlet).await.unwrap();
+    let (peer, _) = listener.accept().await.unwrap();
+    peer.readable().await.unwrap();
+    // Unread bytes make this a reset.
+    drop(peer);
+    assert_eq!(settled(outlet, 3).await, all_of(3, Err(Unanswered)));
+}
+
+#[tokio::test]
+async fn after_a_connection_that_delivered_nothing_there_is_a_pause() {
+    let (listener, url) = listener().await;
+    let retry = RetryPolicy { base: PATIENCE * 1000, cap: PATIENCE * 1000, ..RetryPolicy::default() };
+    let mut outlet = outlet(&url, OutletConfig { retry, ..config() });
+    break_one(&mut outlet, &listener).await;
+    // The next waits, and so it is not lost like the one before: it is there to be kept.
+    let (stop_tx, mut stop) = watch::channel(None);
+    stop_tx.send(Some(Instant::now() + Duration::from_millis(200))).unwrap();
+    outlet.push(&request());
+    outlet.write(&mut stop, |_| {}).await.unwrap_err();
+    assert_eq!(settled(&mut outlet, 3).await, all_of(3, Err(Stopped)));
+}
+
+#[tokio::test]
+async fn a_connection_after_that_gets_no_second_request_before_the_first_is_delivered() {
+    let (listener, url) = listener().await;
+    let mut outlet = outlet(&url, config());
+    break_one(&mut outlet, &listener).await;
+    let peer = async {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        assert_eq!(read_frames(&mut peer).await, FRAMES);
+        let more = timeout(Duration::from_millis(200), peer.read_u8()).await;
+        assert!(more.is_err(), "the first is in doubt, but {more:?} came");
+        // It has read all there is, so this says that the first was delivered.
+        drop(peer);
+        let (mut peer, _) = listener.accept().await.unwrap();
+        assert_eq!(read_frames(&mut peer).await, FRAMES);
+    };
+    let (_never, mut stop) = watch::channel(None);
+    outlet.push(&request());
+    outlet.push(&request());
+    let sent = async {
+        outlet.flush(&mut stop, |_| {}).await.unwrap();
+        settled(&mut outlet, 6).await
+    };
+    let ((), settled) = timeout(PATIENCE, async { tokio::join!(peer, sent) }).await.unwrap();
+    assert_eq!(settled, [all_of(3, Ok(())), all_of(3, Ok(()))].concat());
 }
 
 #[tokio::test]

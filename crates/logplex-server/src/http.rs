@@ -18,6 +18,7 @@ use crate::syslog::SyslogCounts;
 use crate::tasks::Tasks;
 
 mod auth;
+mod codes;
 mod drains;
 mod heroku;
 mod ingest;
@@ -27,6 +28,7 @@ mod sessions;
 mod tokens;
 mod v2;
 
+pub(crate) use codes::as_json;
 pub(crate) use ingest::LARGE_BODIES;
 pub(crate) use management::encode_segment;
 
@@ -101,6 +103,7 @@ fn v3_router() -> Router<Arc<App>> {
         .route("/channels/{channel}/sessions", delete(sessions::delete_sessions))
         .route("/sessions", post(sessions::post_session))
         .route("/sessions/{session}", delete(sessions::delete_session))
+        .route("/codes/{name}", get(codes::get_code))
         .fallback(not_found)
         .layer(axum::middleware::from_fn(request_id))
 }

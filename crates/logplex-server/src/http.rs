@@ -24,6 +24,7 @@ mod heroku;
 mod ingest;
 mod management;
 mod operations;
+mod page;
 mod sessions;
 mod tokens;
 mod v2;
@@ -55,6 +56,7 @@ pub(crate) struct App {
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
+        .merge(page::router())
         .route("/logs", post(ingest::post_logs))
         .nest("/v3", v3_router())
         .nest("/v2", v2_router())

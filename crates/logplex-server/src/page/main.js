@@ -26,6 +26,8 @@ let lines = new Lines();
 let stream = null;
 /** Why the newest line is not followed: `button`, `scroll`, or null. */
 let held = null;
+/** How the stream goes, as it last said. */
+let state = { name: "ended", text: "" };
 let asksOlder = false;
 /** Goes up with whatever is followed, so that what belongs to something earlier is known. */
 let turn = 0;
@@ -137,8 +139,15 @@ function refuse(text) {
 }
 
 function say(name, text) {
-  byId("state").className = name;
-  byId("state").textContent = text;
+  state = { name, text };
+  showState();
+}
+
+/** How the stream goes; where it goes well, whether it is looked at. */
+function showState() {
+  const paused = held !== null && state.name === "following";
+  byId("state").className = paused ? "paused" : state.name;
+  byId("state").textContent = paused ? "paused; what comes waits" : state.text;
 }
 
 // === Lines ===
@@ -178,7 +187,8 @@ function setHeld(why) {
   held = why;
   list.following = why === null;
   byId("pause").textContent = why === null ? "Pause" : "Go on";
-  byId("pause").setAttribute("aria-pressed", why !== null);
+  byId("pause").classList.toggle("primary", why !== null);
+  showState();
 }
 
 async function loadOlder() {

@@ -19,6 +19,7 @@ mod metrics;
 mod told;
 
 mod binary;
+mod browser;
 mod heroku;
 mod nginx;
 mod process;
@@ -38,6 +39,7 @@ mod terminal;
 mod conservation;
 
 pub use binary::binary;
+pub use browser::Browser;
 pub use client::{Connection, Response, basic, request};
 pub use conservation::{conservation, conservation_within};
 pub use frame::{

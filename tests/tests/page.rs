@@ -285,6 +285,50 @@ fn a_flood_keeps_it_responsive_and_what_it_skips_is_counted() {
 }
 
 #[test]
+fn whatever_comes_is_shown_waits_or_is_counted() {
+    let server = Server::start();
+    let browser = Browser::start();
+    browser.go(&server.url(""));
+    // The page's own part, under more than any server sends: pauses, losses, texts of all lengths, scrolling back.
+    let script = "
+        const { Lines, KEPT, KEPT_LENGTH } = await import('/page/lines.js');
+        let seed = 7;
+        const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
+        const lines = new Lines();
+        let [received, lost, bounded, balanced, mostSkipped] = [0, 0, true, true, 0];
+        const check = () => {
+            const { rows, shown, waiting, skipped, before } = lines;
+            const told = [before, ...rows].filter((row) => row.kind === 'skip');
+            const sum = (name) => told.reduce((sum, row) => sum + row[name], 0);
+            const losses = rows.filter((row) => row.kind === 'loss').reduce((sum, row) => sum + row.dropped, 0);
+            const length = rows.reduce((sum, row) => sum + (row.message?.length ?? 0), 0);
+            bounded &&= rows.length <= KEPT && waiting <= KEPT && length <= KEPT_LENGTH;
+            balanced &&= lines.received === received && received === shown + waiting + skipped && lines.lost === lost;
+            balanced &&= shown === rows.filter((row) => row.kind === 'line').length;
+            // What is told where it is missing is all that is missing, once nothing waits.
+            balanced &&= waiting > 0 || (sum('skipped') === skipped && sum('lost') + losses === lost);
+            mostSkipped = skipped;
+        };
+        for (let round = 0; round < 400; round++) {
+            const rows = [];
+            for (let count = random(3000); count > 0; count--) {
+                const kind = random(500) === 0 ? 'loss' : 'line';
+                const message = 'x'.repeat(random(100) === 0 ? random(65536) : random(200));
+                const dropped = random(1000) + 1;
+                rows.push(kind === 'loss' ? { kind, dropped, message } : { kind, message });
+                if (kind === 'loss') lost += dropped; else received += 1;
+            }
+            if (random(20) === 0 && lines.hasRoom(rows.length)) lines.prepend(rows);
+            else lines.take(rows);
+            if (random(8) === 0) lines.release();
+            check();
+        }
+        return { bounded, balanced, skipped: mostSkipped > 100000 };";
+    let seen = browser.run(&format!("return (async () => {{ {script} }})()"), Vec::new());
+    assert_eq!(seen, json!({ "bounded": true, "balanced": true, "skipped": true }));
+}
+
+#[test]
 fn after_a_break_and_a_restart_nothing_is_missing_and_nothing_comes_twice() {
     let (mut server, relay) = (Server::start(), Relay::start());
     let token = server.create_app(CHANNEL);
@@ -365,6 +409,52 @@ fn a_code_is_explained_in_the_servers_words() {
     browser.press(&format!("{UP}{UP}{ENTER}"));
     check(&browser);
     assert_eq!(browser.problems(), [""; 0]);
+}
+
+#[test]
+fn the_filters_words_are_those_of_the_command() {
+    let server = Server::start();
+    let browser = Browser::start();
+    browser.go(&server.url(""));
+    let parse = |text: &str| {
+        let script = "return (async () => {
+            const { parse } = await import('/page/filter.js');
+            try { return parse(arguments[0]).members; } catch (problem) { return problem.message; }
+        })()";
+        browser.run(script.replace("arguments[0]", &json!(text).to_string()).as_str(), Vec::new())
+    };
+    let all = "-s app --source=api ps=web -p worker.1 --exclude-source heroku exclude-ps=web.2 -g a+ b -e c \
+               --level warn --code H12,R* --since 15m --until 2026-07-02T06:00:00+02:00 -n 7";
+    assert_eq!(
+        parse(all),
+        json!({
+            "sources": ["app", "api"], "processes": ["web", "worker.1"], "exclude_sources": ["heroku"],
+            "exclude_processes": ["web.2"], "grep": ["a+", "b"], "exclude": ["c"], "min_severity": "warn",
+            "code": "H12,R*", "since": "15m", "until": "2026-07-02T06:00:00+02:00", "num": 7,
+        })
+    );
+    for (text, members) in [
+        ("", json!({ "num": 200 })),
+        ("--since 1h", json!({ "since": "1h", "num": 1500 })),
+        // An expression may hold what looks like an option, blanks and quotation marks.
+        (r"status=5\d\d", json!({ "grep": [r"status=5\d\d"], "num": 200 })),
+        (r#"'two words' grep="it's" don't"#, json!({ "grep": ["two words", "it's", "don't"], "num": 200 })),
+        ("'--source' \"source=x\"", json!({ "grep": ["--source", "source=x"], "num": 200 })),
+        ("exclude=a=b", json!({ "exclude": ["a=b"], "num": 200 })),
+    ] {
+        assert_eq!(parse(text), members, "{text}");
+    }
+    for (text, part) in [
+        ("--constructor x", "--constructor is not known"),
+        ("-x", "-x is not known"),
+        ("--levle info", "did you mean --level?"),
+        ("--level info --level err", "--level is given twice"),
+        ("--no-follow", "Space pauses it"),
+        ("source=", "--source needs a value"),
+        ("-n 1501", "0 to 1500"),
+    ] {
+        assert!(parse(text).as_str().is_some_and(|told| told.contains(part)), "{text}: {}", parse(text));
+    }
 }
 
 #[test]

@@ -1,8 +1,52 @@
 // What the page holds of a stream: rows that are shown, lines that wait while it is paused, and the number of those
 // that neither has room for. After every call: received = shown + waiting + skipped.
 
-/** How many rows are kept, and how many may wait. */
+/** How many rows are shown at most, and how many may wait; and how long their texts may be together. */
 export const KEPT = 20_000;
+export const KEPT_LENGTH = 32 * 1024 * 1024;
+
+/** What a row costs beside its text. */
+const ROW = 200;
+
+/** Rows, the oldest first, within bounds. */
+class Queue {
+  rows = [];
+  lines = 0;
+  length = 0;
+
+  push(row) {
+    this.rows.push(row);
+    this.#count(row, 1);
+  }
+
+  /** Takes out the oldest that there is no room for. */
+  takeOver() {
+    let over = 0;
+    while (this.rows.length - over > KEPT || this.length > KEPT_LENGTH) {
+      this.#count(this.rows[over], -1);
+      over += 1;
+    }
+    return this.rows.splice(0, over);
+  }
+
+  /** Puts older rows ahead of the rest. */
+  unshift(rows) {
+    this.rows = [...rows, ...this.rows];
+    for (const row of rows) this.#count(row, 1);
+  }
+
+  /** Takes out all. */
+  takeAll() {
+    const { rows } = this;
+    [this.rows, this.lines, this.length] = [[], 0, 0];
+    return rows;
+  }
+
+  #count(row, sign) {
+    if (row.kind === "line") this.lines += sign;
+    this.length += sign * (ROW + (row.message?.length ?? 0));
+  }
+}
 
 /**
  * A row is what the server sent with a `kind`: a `line`; a `loss` that the server tells of (`dropped` messages); a
@@ -10,64 +54,59 @@ export const KEPT = 20_000;
  * told of.
  */
 export class Lines {
-  rows = [];
   received = 0;
-  shown = 0;
   skipped = 0;
   lost = 0;
   /** What was ahead of the first row and is here no more. */
-  before = { kind: "skip", skipped: 0, lost: 0 };
-  #waiting = [];
-  #waitingLines = 0;
-  #missed = { kind: "skip", skipped: 0, lost: 0 };
+  before = skip();
+  #shown = new Queue();
+  #waiting = new Queue();
+  #missed = skip();
+
+  get rows() {
+    return this.#shown.rows;
+  }
+
+  get shown() {
+    return this.#shown.lines;
+  }
 
   get waiting() {
-    return this.#waitingLines;
+    return this.#waiting.lines;
   }
 
-  /** Whether `rows` is not all there is. */
-  get hasWaiting() {
-    return this.#waiting.length > 0;
-  }
-
-  /** Takes what came. It waits until it is released; beyond the bound the oldest are counted and let go. */
+  /** Takes what came. It waits until it is released; the oldest that there is no room for are counted and let go. */
   take(rows) {
+    for (const row of rows) this.#waiting.push(row);
+    this.#countNew(rows);
+    this.#letGo(this.#waiting.takeOver(), this.#missed);
+  }
+
+  /** Shows all that waits. */
+  release() {
+    if (this.#missed.skipped + this.#missed.lost > 0) this.#shown.push(this.#missed);
+    this.#missed = skip();
+    for (const row of this.#waiting.takeAll()) this.#shown.push(row);
+    this.#letGo(this.#shown.takeOver(), this.before);
+  }
+
+  /** Whether older rows could be put ahead of the rest. */
+  hasRoom(rows) {
+    const complete = this.before.skipped + this.before.lost === 0;
+    return complete && this.rows.length + rows <= KEPT && this.#shown.length < KEPT_LENGTH / 2;
+  }
+
+  /** Puts older rows ahead of the rest. */
+  prepend(rows) {
+    this.#shown.unshift(rows);
+    this.#countNew(rows);
+  }
+
+  #countNew(rows) {
     for (const row of rows) {
-      this.#waiting.push(row);
-      if (row.kind === "line") this.#waitingLines += 1;
+      if (row.kind === "line") this.received += 1;
       if (row.kind === "loss") this.lost += row.dropped;
     }
-    this.received += countLines(rows);
-    const over = this.#waiting.splice(0, Math.max(0, this.#waiting.length - KEPT));
-    this.#waitingLines -= countLines(over);
-    this.#letGo(over, this.#missed);
-  }
-
-  /** Shows all that waits. Returns how many rows went from the top for it. */
-  release() {
-    const missed = this.#missed.skipped + this.#missed.lost > 0;
-    const rows = missed ? [this.#missed, ...this.#waiting] : this.#waiting;
-    for (const row of rows) this.rows.push(row);
-    this.shown += this.#waitingLines;
-    this.#missed = { kind: "skip", skipped: 0, lost: 0 };
-    [this.#waiting, this.#waitingLines] = [[], 0];
-    const over = this.rows.splice(0, Math.max(0, this.rows.length - KEPT));
-    this.shown -= countLines(over);
-    this.#letGo(over, this.before);
-    return over.length;
-  }
-
-  /** Whether older lines could be put ahead of the rest. */
-  hasRoom(count) {
-    return this.before.skipped === 0 && this.rows.length + count <= KEPT;
-  }
-
-  /** Puts older lines ahead of the rest. */
-  prepend(rows) {
-    this.rows = [...rows, ...this.rows];
-    const lines = countLines(rows);
-    this.received += lines;
-    this.shown += lines;
   }
 
   #letGo(rows, into) {
@@ -85,6 +124,6 @@ export class Lines {
   }
 }
 
-function countLines(rows) {
-  return rows.reduce((count, row) => count + (row.kind === "line" ? 1 : 0), 0);
+function skip() {
+  return { kind: "skip", skipped: 0, lost: 0 };
 }

@@ -2,7 +2,10 @@
 // equally high, so that a place in the list is a number; a line that is longer is read in the details.
 
 import { clock, colourOf, counted, element, grouped, oneLine } from "./text.js";
-import { KEPT } from "./lines.js";
+import { KEPT, KEPT_LENGTH } from "./lines.js";
+
+/** What the page keeps, in words. */
+const ROOM = `this page keeps ${grouped(KEPT)}, of ${KEPT_LENGTH / 1024 / 1024} MiB at most`;
 
 /** Rows beyond the edges, so that there is something to see until the next picture. */
 const BEYOND = 6;
@@ -88,6 +91,12 @@ export class List {
     this.#scroller.focus();
   }
 
+  /** Whether the last row is in sight. */
+  get atEnd() {
+    const { scrollTop, clientHeight, scrollHeight } = this.#scroller;
+    return scrollTop + clientHeight >= scrollHeight - this.#height / 2;
+  }
+
   /** All rows and the one at the top, which says what is ahead of them. */
   get #total() {
     return this.#lines.rows.length + 1;
@@ -153,7 +162,7 @@ export class List {
     const { skipped, lost } = this.#lines.before;
     if (skipped + lost > 0) return told(this.#lines.before);
     if (this.#lines.rows.length === 0) return "No lines yet";
-    return this.#lines.hasRoom(0) ? TOP[this.#top] : `This page keeps ${grouped(KEPT)} lines`;
+    return this.#lines.hasRoom(0) ? TOP[this.#top] : `There is no room for older lines: ${ROOM}`;
   }
 
   #resized() {
@@ -169,13 +178,12 @@ export class List {
   }
 
   #scrolled() {
-    const { scrollTop, clientHeight, scrollHeight } = this.#scroller;
+    const { scrollTop } = this.#scroller;
     const up = scrollTop < this.#scrolledTo - 1;
-    const atEnd = scrollTop + clientHeight >= scrollHeight - this.#height / 2;
     this.#scrolledTo = scrollTop;
-    if (this.following && up && !atEnd) this.#on.leave();
-    if (!this.following && atEnd && !up) this.#on.reach();
-    if (!this.following && up && scrollTop < this.#height) this.#on.older();
+    if (this.following && up && !this.atEnd) this.#on.leave();
+    if (!this.following && this.atEnd && !up) this.#on.reach();
+    if (!this.following && up && scrollTop < this.#height) this.#toOlder();
     this.schedule();
   }
 
@@ -185,6 +193,7 @@ export class List {
   }
 
   #toOlder() {
+    if (this.#top === "begin" || this.#lines.rows.length === 0) return;
     this.#on.leave();
     this.#on.older();
   }
@@ -230,7 +239,8 @@ export class List {
 
   #clicked(event) {
     const slot = this.#slots.find(({ root }) => root.contains(event.target));
-    if (slot === undefined) return;
+    // Who marks text with the mouse wants to copy it.
+    if (slot === undefined || getSelection().type === "Range") return;
     if (slot.row === null) return this.#toOlder();
     this.#selected = slot.row;
     this.#on.open(slot.row);
@@ -260,7 +270,7 @@ function weight(row) {
 export function told(row) {
   if (row.kind === "note") return oneLine(row.message);
   if (row.kind === "loss") return `── ${toldLoss(row)} ──`;
-  const skipped = `${counted(row.skipped, "line")} skipped here: this page keeps ${grouped(KEPT)}`;
+  const skipped = `${counted(row.skipped, "line")} skipped here: ${ROOM}`;
   const lost = row.lost > 0 ? `; and ${counted(row.lost, "message")} that the server told as lost (L11)` : "";
   return `── ${skipped}${lost} ──`;
 }

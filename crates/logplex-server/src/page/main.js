@@ -88,8 +88,20 @@ async function loadChannels() {
   } while (after !== undefined && names.length < CHANNELS_MAX);
   const select = byId("channel");
   const chosen = select.value || sessionStorage.getItem("channel");
+  // One that is followed stays, though it may be gone.
+  if (stream !== null && !names.includes(chosen)) names.unshift(chosen);
   select.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
   if (names.includes(chosen)) select.value = chosen;
+}
+
+/** Someone looks at the page again: there may be other channels by now. */
+async function lookAgain() {
+  try {
+    await loadChannels();
+    if (stream === null && byId("channel").value !== "") follow();
+  } catch {
+    // The state of the stream tells what there is to tell.
+  }
 }
 
 /** Follows the chosen channel with the filter as it is written, from the newest lines on. */
@@ -206,6 +218,8 @@ async function loadOlder() {
       list.grew(rows.length);
     }
     list.setTop(found ? "more" : "begin");
+    // Nothing was before, and nothing is out of sight: there was no reason to pause.
+    if (!found && held === "scroll" && list.atEnd) resume();
   } catch {
     if (own === lines) list.setTop("failed");
   } finally {
@@ -234,7 +248,9 @@ async function ask() {
     stream.renew();
     if (byId("drains").open) await drains.refresh();
   } catch (problem) {
-    if (asked === stream && !(problem instanceof Refused)) stream.doubt();
+    if (asked !== stream) return;
+    if (!(problem instanceof Refused)) stream.doubt();
+    else if (problem.status === 401) fail(problem);
   }
 }
 
@@ -317,7 +333,7 @@ for (const dialog of document.querySelectorAll("dialog")) {
 }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(null));
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && api !== null) loadChannels().catch(() => {});
+  if (!document.hidden && api !== null) lookAgain();
 });
 
 setTheme(localStorage.getItem("theme"));

@@ -370,6 +370,18 @@ fn after_a_break_and_a_restart_nothing_is_missing_and_nothing_comes_twice() {
     wait_count(&browser, "shown", 60);
     assert_eq!(numbers(&browser), (0..60).collect::<Vec<_>>());
     assert_eq!((count(&browser, "received"), count(&browser, "lost")), (60, 0));
+
+    // Who asked for no history and has seen no line is given what came meanwhile, and nothing older.
+    browser.enter("#filter", "-n 0");
+    wait_count(&browser, "received", 0);
+    browser.wait_text("#state", "following");
+    relay.forward_to(nowhere.address());
+    relay.cut();
+    browser.wait_text("#state", "reconnecting");
+    server.post_lines(&token, 60, 5);
+    relay.forward_to(server.address());
+    wait_count(&browser, "received", 5);
+    assert_eq!(numbers(&browser), (60..65).collect::<Vec<_>>());
 }
 
 // === Codes and hostile lines ===
@@ -531,7 +543,7 @@ fn drains_show_how_they_fare_and_are_tested() {
         (fact(0, "delivered").as_str(), fact(0, "held").as_str(), fact(0, "lost").as_str()),
         ("5", "0", "0")
     );
-    assert!(fact(1, "held").starts_with("5, the oldest "), "{}", fact(1, "held"));
+    assert!(fact(1, "held").starts_with("5, the oldest for "), "{}", fact(1, "held"));
     let requests = sink.requests().len();
     browser.click(".drain:nth-child(1) button");
     browser.wait_text(".drain:nth-child(1) .report", "The line arrived.");

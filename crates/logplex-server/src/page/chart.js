@@ -1,7 +1,7 @@
 // A channel's messages and losses a second, from its ledgers: what its tokens brought, and what its drains and tails
 // dropped and lost. It is a picture with the same in words.
 
-import { grouped } from "./text.js";
+import { element, grouped } from "./text.js";
 
 /** How many counts are shown; at one each two seconds, two minutes. */
 const COUNTS = 60;
@@ -53,10 +53,10 @@ export class Chart {
       path("losses", bars.join("")),
     );
     const { messages, losses } = this.#counts.at(-1);
-    const words = `${rounded(messages)} messages/s · ${rounded(losses)} lost/s`;
-    this.#text.textContent = words;
-    this.#text.classList.toggle("losing", losses > 0);
-    this.#picture.setAttribute("aria-label", `${words}; at most ${rounded(most)}/s in the last two minutes`);
+    const lost = element("span", { class: losses > 0 ? "losing" : "" }, `${rounded(losses)} lost/s`);
+    this.#text.replaceChildren(`${rounded(messages)} messages/s · `, lost);
+    const words = `${this.#text.textContent}; at most ${rounded(most)}/s in the last two minutes`;
+    this.#picture.setAttribute("aria-label", words);
   }
 }
 

@@ -1,6 +1,6 @@
 // A channel's drains: how each fares, and a button that sends one marked line through it.
 
-import { clock, counted, element, grouped, oneLine } from "./text.js";
+import { clock, element, grouped, oneLine } from "./text.js";
 import { total } from "./chart.js";
 
 export class Drains {
@@ -94,7 +94,7 @@ function facts(drain) {
 
 function held(drain) {
   const oldest = drain.oldest_held_seconds;
-  return grouped(drain.held) + (oldest === null ? "" : `, the oldest ${counted(oldest, "second")}`);
+  return grouped(drain.held) + (oldest === null ? "" : `, the oldest for ${span(oldest)}`);
 }
 
 function reasons(counts) {
@@ -104,7 +104,13 @@ function reasons(counts) {
 
 function nextTry(at) {
   if (at === null) return null;
-  return `in ${counted(Math.max(0, Math.round((new Date(at) - Date.now()) / 1000)), "second")}`;
+  return `in ${span(Math.max(0, Math.round((new Date(at) - Date.now()) / 1000)))}`;
+}
+
+/** A time in seconds, in words. */
+function span(seconds) {
+  if (seconds < 120) return `${seconds} s`;
+  return seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`;
 }
 
 function step({ step, ok, detail, ms }) {

@@ -112,8 +112,9 @@ export class List {
     this.#makeSlots(Math.ceil(clientHeight / this.#height) + 2 * BEYOND);
     const first = Math.max(0, Math.floor(this.#scroller.scrollTop / this.#height) - BEYOND);
     let active = null;
-    for (let at = first; at < first + this.#slots.length; at++) {
-      const slot = this.#slots[at % this.#slots.length];
+    // The document has them in their order, which is what a screen reader goes by.
+    for (const [place, slot] of this.#slots.entries()) {
+      const at = first + place;
       slot.root.hidden = at >= this.#total;
       if (slot.root.hidden) continue;
       slot.root.style.transform = `translateY(${at * this.#height}px)`;

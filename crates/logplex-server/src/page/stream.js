@@ -81,11 +81,15 @@ export class Stream {
   }
 
   /** Up to 300 lines ahead of this cursor that fit, oldest first. */
-  async older(cursor) {
-    const body = { ...this.#body, tail: false, num: PAGE };
-    const session = await this.#api.makeSession(body);
+  older(cursor) {
+    return this.#past({ ...this.#body, num: PAGE }, `&before=${encodeURIComponent(cursor)}`);
+  }
+
+  /** Lines of the past, and no more. */
+  async #past(body, query) {
+    const session = await this.#api.makeSession({ ...body, tail: false });
     try {
-      const url = address(`sessions/${session}?format=json&before=${encodeURIComponent(cursor)}`);
+      const url = address(`sessions/${session}?format=json${query}`);
       const response = await fetch(url, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(OPENING) });
       if (!response.ok) throw new Refused(response.status, `the server answered ${response.status}`);
       return read(await response.text());
@@ -97,6 +101,11 @@ export class Stream {
   /** One connection, from its session to its end; the code it was closed with. */
   async #follow() {
     this.#leave();
+    if (this.#opened === 0 && this.#body.num === 0) {
+      // Without a line there is no cursor, and after a break nothing would tell what is old.
+      const newest = await this.#past({ channel_id: this.#body.channel_id, num: 1 }, "");
+      newest.forEach((row) => this.#isNew(row));
+    }
     // Who has seen no line gets all that came meanwhile: there was nothing ahead of it.
     const num = this.#opened > 0 ? HISTORY : this.#body.num;
     this.#session = await this.#api.makeSession({ ...this.#body, num });

@@ -25,11 +25,13 @@ export class Details {
     return !this.#root.hidden;
   }
 
+  /** Closes it; `onClose` is told if the focus was here and must go somewhere. */
   close() {
+    const focused = this.#root.contains(document.activeElement);
     this.#row = null;
     this.#root.hidden = true;
     this.#root.replaceChildren();
-    this.#onClose();
+    if (focused) this.#onClose();
   }
 
   /** Shows a row; the focus goes there, so that it is read out and Esc leads back. */

@@ -29,7 +29,8 @@ let held = null;
 /** How the stream goes, as it last said. */
 let state = { name: "ended", text: "" };
 let asksOlder = false;
-/** Goes up with whatever is followed, so that what belongs to something earlier is known. */
+/** Go up with what is asked for and with what is followed, so that what belongs to something earlier is known. */
+let asking = 0;
 let turn = 0;
 
 const list = new List(byId("list"), byId("canvas"), lines, {
@@ -66,6 +67,7 @@ async function logIn(key) {
 function logOut(why) {
   stream?.stop();
   [api, stream] = [null, null];
+  asking += 1;
   turn += 1;
   sessionStorage.clear();
   show(new Lines(), []);
@@ -114,21 +116,29 @@ async function follow() {
   } catch (problem) {
     return refuse(problem.message);
   }
-  refuse("");
-  sessionStorage.setItem("channel", channel);
-  sessionStorage.setItem("filter", byId("filter").value);
-  document.title = `${channel} · Logplex`;
-  stream?.stop();
-  details.use(api, channel);
-  drains.use(api, channel);
-  chart.reset();
-  const own = new Lines();
-  show(own, asked.marked);
+  const written = byId("filter").value;
   const ours = new Stream(api, channel, asked.members, {
     rows: (rows) => ours === stream && take(rows),
     state: (name, text) => ours === stream && say(name, text),
   });
+  const mine = ++asking;
+  try {
+    await ours.prepare();
+  } catch (problem) {
+    // A filter that is refused takes nothing away; what else is wrong shows when it runs.
+    if (mine === asking && problem.status === 400) return refuse(problem.message);
+  }
+  if (mine !== asking) return ours.stop();
+  refuse("");
+  sessionStorage.setItem("channel", channel);
+  sessionStorage.setItem("filter", written);
+  document.title = `${channel} · Logplex`;
+  stream?.stop();
   stream = ours;
+  details.use(api, channel);
+  drains.use(api, channel);
+  chart.reset();
+  show(new Lines(), asked.marked);
   say("broken", "connecting…");
   poll(++turn);
   try {

@@ -42,18 +42,30 @@ export class Stream {
     this.#on = on;
   }
 
-  /** Runs until `stop`, or until the server says that there is no more. Throws what the server refuses at first. */
+  /** Makes the first session, so that it is known what the server refuses before anything else is given up for it. */
+  async prepare() {
+    if (this.#body.num === 0) {
+      // Without a line there is no cursor, and after a break nothing would tell what is old.
+      const newest = await this.#past({ channel_id: this.#body.channel_id, num: 1 }, "");
+      newest.forEach((row) => this.#isNew(row));
+    }
+    await this.#makeSession();
+  }
+
+  /** Runs until `stop`, or until the server says that there is no more. Throws what the server refuses for good. */
   async run() {
     let failures = 0;
     while (!this.#stopped) {
       const started = performance.now();
       try {
         const code = await this.#follow();
-        if (code === DONE) return this.#end("the time of --until has come");
-        if (code === REVOKED) return this.#end("the session was revoked; apply the filter to begin another");
+        if (code === DONE) return this.#on.state("ended", "the time of --until has come");
+        if (code === REVOKED) return this.#on.state("ended", "the session was revoked; Apply begins another");
       } catch (problem) {
         const final = problem instanceof Refused && problem.status < 500;
         if (final && !this.#stopped) throw problem;
+      } finally {
+        this.#leave();
       }
       if (this.#stopped) return;
       if (performance.now() - started >= STEADY) failures = 0;
@@ -98,18 +110,18 @@ export class Stream {
     }
   }
 
-  /** One connection, from its session to its end; the code it was closed with. */
-  async #follow() {
-    this.#leave();
-    if (this.#opened === 0 && this.#body.num === 0) {
-      // Without a line there is no cursor, and after a break nothing would tell what is old.
-      const newest = await this.#past({ channel_id: this.#body.channel_id, num: 1 }, "");
-      newest.forEach((row) => this.#isNew(row));
-    }
+  async #makeSession() {
     // Who has seen no line gets all that came meanwhile: there was nothing ahead of it.
     const num = this.#opened > 0 ? HISTORY : this.#body.num;
-    this.#session = await this.#api.makeSession({ ...this.#body, num });
-    if (this.#stopped) return this.#leave();
+    const session = await this.#api.makeSession({ ...this.#body, num });
+    this.#session = session;
+    if (this.#stopped) this.#leave();
+  }
+
+  /** One connection, from its session to its end; the code it was closed with. */
+  async #follow() {
+    if (this.#session === null) await (this.#opened === 0 ? this.prepare() : this.#makeSession());
+    if (this.#stopped) return null;
     const url = address(`sessions/${this.#session}?format=json`);
     url.protocol = url.protocol.replace("http", "ws");
     if (this.#cursor !== null) url.searchParams.set("after", this.#cursor);
@@ -141,10 +153,6 @@ export class Stream {
     if (session !== null) this.#api.endSession(session);
   }
 
-  #end(text) {
-    this.#leave();
-    this.#on.state("ended", text);
-  }
 
   /** False for what was there before the connection broke. */
   #isNew(row) {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::process::Process;
-use crate::wait::{DEADLINE, wait_for};
+use crate::wait::{DEADLINE, poll_until, wait_for};
 
 /// A browser with one tab, on a fresh profile. Dropping it ends it.
 ///
@@ -107,14 +107,11 @@ impl Browser {
     pub fn wait_value<T>(&self, what: &str, expression: &str, find: impl Fn(&Value) -> Option<T>) -> T {
         let script = format!("return {expression}");
         let mut last = Value::Null;
-        let start = std::time::Instant::now();
-        let found = crate::wait::poll_until(DEADLINE, || {
+        let found = poll_until(DEADLINE, || {
             last = self.run(&script, Vec::new());
             find(&last)
         });
-        found.unwrap_or_else(|| {
-            panic!("waited {:?} in vain for {what}; {expression} is {last}", start.elapsed())
-        })
+        found.unwrap_or_else(|| panic!("waited {DEADLINE:?} in vain for {what}; {expression} is {last}"))
     }
 
     /// Waits until an expression in the page is true.
@@ -176,15 +173,6 @@ impl Browser {
     #[track_caller]
     pub fn press(&self, keys: &str) {
         self.wait(async { self.client.active_element().await?.send_keys(keys).await });
-    }
-
-    /// A picture of what is to be seen, as PNG.
-    ///
-    /// # Panics
-    /// When the browser is gone.
-    #[track_caller]
-    pub fn picture(&self) -> Vec<u8> {
-        self.wait(self.client.screenshot())
     }
 
     /// Makes the window as large as this, in CSS pixels.

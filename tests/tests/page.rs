@@ -196,6 +196,7 @@ fn what_the_server_could_not_give_is_a_row_with_its_count() {
     let token = server.create_app(CHANNEL);
     relay.forward_to(server.address());
     let browser = reader_at(&format!("http://{}/", relay.address()));
+    browser.wait_text("#chart-text", "0 messages/s · 0 lost/s");
     relay.hold();
     // Far more than the kernel takes for a reader that reads nothing, and its ring.
     const SENT: u64 = 15_000;
@@ -220,6 +221,8 @@ fn what_the_server_could_not_give_is_a_row_with_its_count() {
     assert!(rows[at].starts_with(&expected) && rows[at].ends_with("(L11) ──"), "{}", rows[at]);
     let number = |row: &str| -> u64 { row.split(' ').nth(1).expect("a number").parse().expect("a number") };
     assert_eq!(number(&rows[at - 1]) + dropped + 1, number(&rows[at + 1]));
+    // The chart has it too, from the same ledger.
+    browser.wait_true("document.querySelector('#chart-picture .losses').getAttribute('d') !== ''");
     // It is explained like any code.
     browser.click("#canvas .loss");
     browser.wait_text("#explained", "What to check");
@@ -385,6 +388,15 @@ fn after_a_break_and_a_restart_nothing_is_missing_and_nothing_comes_twice() {
     relay.forward_to(server.address());
     wait_count(&browser, "received", 5);
     assert_eq!(numbers(&browser), (60..65).collect::<Vec<_>>());
+
+    // Away for longer than the history reaches: 1,500 messages are there, and the page is told how many are not.
+    relay.forward_to(nowhere.address());
+    relay.cut();
+    browser.wait_text("#state", "reconnecting");
+    server.post_batches(&token, 65..2065, 500);
+    relay.forward_to(server.address());
+    wait_count(&browser, "received", 1505);
+    assert_eq!(count(&browser, "lost"), 500);
 }
 
 // === Codes and hostile lines ===

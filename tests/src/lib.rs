@@ -19,8 +19,10 @@ mod metrics;
 mod told;
 
 mod binary;
+mod browser;
 mod heroku;
 mod nginx;
+mod page;
 mod process;
 mod program;
 mod relay;
@@ -38,6 +40,7 @@ mod terminal;
 mod conservation;
 
 pub use binary::binary;
+pub use browser::Browser;
 pub use client::{Connection, Response, basic, request};
 pub use conservation::{conservation, conservation_within};
 pub use frame::{
@@ -47,6 +50,7 @@ pub use heroku::Heroku;
 pub use metrics::Metrics;
 pub use nginx::Nginx;
 pub use nix::sys::signal::Signal;
+pub use page::Page;
 pub use program::{Ended, Program};
 pub use relay::Relay;
 pub use rsyslog::Rsyslog;

@@ -1,8 +1,9 @@
-//! A TCP relay in front of a server, so that a test can cut connections while both ends live on.
+//! A TCP relay in front of a server, so that a test can cut connections, or hold what comes back on them, while both
+//! ends live on.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// The relay. Dropping it cuts every connection and takes no more.
@@ -10,6 +11,14 @@ use std::thread;
 pub struct Relay {
     address: SocketAddr,
     shared: Arc<Mutex<State>>,
+    held: Arc<Held>,
+}
+
+/// Whether what servers say waits.
+#[derive(Debug, Default)]
+struct Held {
+    held: Mutex<bool>,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +41,8 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Mutex::new(State::default()));
-        let ours = Arc::clone(&shared);
+        let held = Arc::new(Held::default());
+        let (ours, holds) = (Arc::clone(&shared), Arc::clone(&held));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let mut state = lock(&ours);
@@ -47,12 +57,12 @@ impl Relay {
                 if let Some(server) = state.to.and_then(|to| TcpStream::connect(to).ok()) {
                     let (client, server) = (Arc::new(client), Arc::new(server));
                     state.open.extend([Arc::clone(&client), Arc::clone(&server)]);
-                    pump(&client, &server);
-                    pump(&server, &client);
+                    pump(&client, &server, None);
+                    pump(&server, &client, Some(Arc::clone(&holds)));
                 }
             }
         });
-        Relay { address, shared }
+        Relay { address, shared, held }
     }
 
     /// Plays an http proxy: takes CONNECT to anywhere, and goes to `server`.
@@ -89,6 +99,16 @@ impl Relay {
         }
     }
 
+    /// Reads nothing more from servers, until [`Relay::release`]: their clients are slow.
+    pub fn hold(&self) {
+        self.held.set(true);
+    }
+
+    /// Ends [`Relay::hold`].
+    pub fn release(&self) {
+        self.held.set(false);
+    }
+
     /// How many connections were made.
     pub fn accepted(&self) -> u64 {
         lock(&self.shared).accepted
@@ -98,6 +118,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.cut();
+        self.release();
         lock(&self.shared).closed = true;
         // The listener looks at `closed` when it accepts, so it gets something to accept.
         TcpStream::connect(self.address).ok();
@@ -120,13 +141,29 @@ fn answer_connect(mut client: &TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
+impl Held {
+    fn set(&self, held: bool) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        self.changed.notify_all();
+    }
+
+    /// Waits as long as it is held.
+    fn pass(&self) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_while(held, |held| *held));
+    }
+}
+
 /// Copies until either side ends, then ends the other's direction.
-fn pump(from: &Arc<TcpStream>, to: &Arc<TcpStream>) {
+fn pump(from: &Arc<TcpStream>, to: &Arc<TcpStream>, held: Option<Arc<Held>>) {
     let (from, to) = (Arc::clone(from), Arc::clone(to));
     thread::spawn(move || {
         let copy = || -> io::Result<()> {
             let mut buffer = [0; 64 * 1024];
             loop {
+                if let Some(held) = &held {
+                    held.pass();
+                }
                 match (&*from).read(&mut buffer)? {
                     0 => return Ok(()),
                     read => (&*to).write_all(&buffer[..read])?,

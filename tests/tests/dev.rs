@@ -142,6 +142,11 @@ fn the_lines_to_copy_work_as_they_are() {
     assert_eq!((&counts["channel"], &counts["tokens"][0]["accepted"]), (&"dev".into(), &3.into()));
     assert_eq!(counts["drains"][0]["token"], made["token"]);
 
+    let page = dev.line("page");
+    let (address, key) = page.split_once("  in a browser, with the key ").expect("address and key");
+    assert!(curl(&format!("curl {address}")).contains("<title>Logplex</title>"));
+    assert!(dev.line("counts").contains(&format!("Bearer {key}")), "{page}");
+
     dev.program.signal(Signal::SIGTERM);
     let ended = dev.wait();
     assert_eq!((ended.status.code(), ended.stdout), (Some(0), vec![]));

@@ -1,4 +1,4 @@
-//! `logplex explain`: codes, statuses and pasted lines, without a server.
+//! `logplex explain`: codes, statuses and pasted lines, without a server; and a server that says the same.
 
 use logplex_tests::{Answer, Ended, Program, Server, Sink, Tail};
 use serde_json::{Value, json};
@@ -119,4 +119,16 @@ fn the_notice_of_a_drain_that_fell_behind_is_explained() {
     sink.release(Answer::status(204));
     let line = tail.wait_line("the copy of the drain's notice", |line| line.contains("Error L10"));
     assert_eq!(names(&[line.trim_end()]), ["L10"], "{line}");
+}
+
+#[test]
+fn a_server_explains_in_the_same_words() {
+    let server = Server::start();
+    for name in ["H12", "h12", "L10", "page-502"] {
+        let told: Value = serde_json::from_str(&explained(&[name, "--json"]).join("\n")).expect("JSON");
+        let answer = server.api("GET", &format!("/v3/codes/{name}"), None).expect(&[200]).json();
+        assert_eq!(told, json!([answer]), "{name}");
+    }
+    server.api("GET", "/v3/codes/H29", None).expect(&[404]);
+    server.call("GET", "/v3/codes/H12", &[], b"").expect(&[401]);
 }

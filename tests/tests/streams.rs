@@ -162,6 +162,37 @@ fn a_history_that_moved_on_is_told_exactly() {
 }
 
 #[test]
+fn who_scrolls_back_gets_what_was_ahead_of_a_cursor() {
+    let mut server = Server::start();
+    let token = server.create_app("app");
+    server.post_lines(&token, 0, 1000);
+    let newest = cursor_of_newest(&server);
+    let ahead_of = |server: &Server, number: u64, asked: Value| {
+        let url = server.create_session("app", asked);
+        let stream = Stream::lines_of(&format!("{url}?before={}", cursor(number, &newest)));
+        assert_eq!(stream.wait_ended(), StreamEnd::Clean);
+        stream.numbers()
+    };
+    let range = |lines: std::ops::Range<u64>| lines.collect::<Vec<_>>();
+    // A session's `tail` has nothing to say here, its filter and number have.
+    assert_eq!(ahead_of(&server, 999, json!({ "num": 300, "tail": true })), range(699..999));
+    assert_eq!(ahead_of(&server, 699, json!({ "num": 300 })), range(399..699));
+    assert_eq!(ahead_of(&server, 99, json!({ "num": 300 })), range(0..99));
+    assert_eq!(ahead_of(&server, 0, json!({ "num": 300 })), [0; 0]);
+    assert_eq!(ahead_of(&server, 500, json!({ "num": 2, "grep": ["0$"] })), [480, 490]);
+    // From the disk, too.
+    server.term();
+    server.restart();
+    assert_eq!(ahead_of(&server, 699, json!({ "num": 300 })), range(399..699));
+
+    let url = live(&server);
+    let other_life = Stream::lines_of(&format!("{url}?before=0123456789abcdef-7"));
+    assert_eq!((other_life.wait_ended(), other_life.lines().len()), (StreamEnd::Clean, 0));
+    let answer = Stream::open(&format!("{url}?before=x"), &[]).map(|_| ()).expect_err("refused");
+    assert_eq!(answer.0, 400);
+}
+
+#[test]
 fn a_cursor_of_nothing_we_know_is_not_guessed_at() {
     let server = Server::start();
     let token = server.create_app("app");

@@ -36,6 +36,8 @@ const NEEDS: &[Need] = &[
     Need { tool: "rsyslogd", source: Source::Debian("rsyslog"), used_by: "rsyslog" },
     Need { tool: "rsyslog/lmnsd_gtls.so", source: Source::Debian("rsyslog-gnutls"), used_by: "rsyslog_tls" },
     Need { tool: "tmux", source: Source::Debian("tmux"), used_by: "terminal" },
+    Need { tool: "chromium", source: Source::Debian("chromium"), used_by: "page" },
+    Need { tool: "chromedriver", source: Source::Debian("chromium-driver"), used_by: "page" },
     Need { tool: "heroku", source: Source::HerokuCli, used_by: "heroku_cli" },
 ];
 

@@ -154,11 +154,16 @@ impl Channel {
 
     /// Where a reader begins that has seen the message of this cursor; `None` if that is no cursor at all.
     pub(crate) fn after(&self, cursor: &str) -> Option<Begin> {
-        let (epoch, sequence) = cursor.split_once('-')?;
-        let epoch = u64::from_str_radix(epoch, 16).ok()?;
-        let sequence = sequence.parse().ok()?;
+        let (epoch, sequence) = read_cursor(cursor)?;
         let ours = epoch == self.epoch && sequence < self.spine().next_sequence;
         Some(if ours { Begin::After(sequence) } else { Begin::Unknown })
+    }
+
+    /// What a reader gets who wants `count` messages ahead of this cursor's; `None` if that is no cursor at all. Ahead
+    /// of one of another life of the channel there is nothing any more.
+    pub(crate) fn before(&self, cursor: &str, count: usize) -> Option<Begin> {
+        let (epoch, sequence) = read_cursor(cursor)?;
+        Some(if epoch == self.epoch { Begin::Before { sequence, count } } else { Begin::Newest(0) })
     }
 
     /// What there is of the past for who begins there, and for a `tail` its place for all that comes: no gap, no
@@ -437,6 +442,12 @@ impl Figures {
         self.tails += other.tails;
         self.coded += other.coded;
     }
+}
+
+/// The epoch and the sequence number of a cursor.
+fn read_cursor(cursor: &str) -> Option<(u64, u64)> {
+    let (epoch, sequence) = cursor.split_once('-')?;
+    Some((u64::from_str_radix(epoch, 16).ok()?, sequence.parse().ok()?))
 }
 
 /// The right to write to a channel.

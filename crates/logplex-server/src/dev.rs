@@ -111,6 +111,7 @@ fn introduce(base: &str, logs_url: &str, token: &str, key: &Secret) {
 logplex dev: a server on {base} with the channel {CHANNEL:?}; its store goes when it ends.
 Drains may reach loopback and private addresses here.
 
+  page    {base}/  in a browser, with the key {key}
   ship    LOGS_URL={logs_url} log-shuttle run -- CMD
   curl    curl -u token:{token} -H 'Content-Type: text/plain' --data-binary 'hello' {base}/logs
   tail    LOGPLEX_URL={base} LOGPLEX_API_KEY={key} logplex tail {CHANNEL}

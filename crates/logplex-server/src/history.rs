@@ -37,6 +37,8 @@ pub(crate) enum Begin {
     Newest(usize),
     /// All that came after this sequence number.
     After(u64),
+    /// So many of the newest messages with a lower sequence number than this.
+    Before { sequence: u64, count: usize },
     /// All there is: the cursor is of another life of the channel.
     Unknown,
 }
@@ -204,6 +206,7 @@ impl History {
                 messages >= KEPT.messages || messages >= count && (count == 0 || filter.keeps_all())
             }
             Begin::After(sequence) => sequence + 1 >= in_memory,
+            Begin::Before { .. } => self.ring.as_ref().is_some_and(|ring| ring.messages() >= KEPT.messages),
             Begin::Unknown => false,
         };
         (!enough).then_some(self.stored.first..in_memory)
@@ -233,6 +236,11 @@ impl Past {
         let mut pieces = match self.begin {
             Begin::Newest(count) => newest(&self.parts, count, filter).into_iter().map(Piece::Part).collect(),
             Begin::After(sequence) => self.after(sequence + 1, filter),
+            Begin::Before { sequence, count } => {
+                let parts: Vec<_> =
+                    self.parts.iter().filter_map(|part| before_sequence(part, sequence)).collect();
+                newest(&parts, count, filter).into_iter().map(Piece::Part).collect()
+            }
             Begin::Unknown => {
                 let mut pieces = self.after(self.parts.first().map_or(self.next, first), filter);
                 pieces.push_front(Piece::UnknownCursor);
@@ -387,6 +395,9 @@ mod tests {
             (Begin::After(249), ""),
             (Begin::After(150), "+151..160, +160..200, +200..250"),
             (Begin::After(0), "-99 history, +100..160, +160..200, +200..250"),
+            (Begin::Before { sequence: 205, count: 10 }, "+195..200, +200..205"),
+            (Begin::Before { sequence: 130, count: 1000 }, "+100..130"),
+            (Begin::Before { sequence: 100, count: 10 }, ""),
             (Begin::Unknown, "unknown, +100..160, +160..200, +200..250"),
         ] {
             let (mut history, loaded) = history();
@@ -409,6 +420,7 @@ mod tests {
             (Begin::Newest(0), &some, None),
             (Begin::After(199), &all, None),
             (Begin::After(198), &all, Some(100..200)),
+            (Begin::Before { sequence: 250, count: 1 }, &all, Some(100..200)),
             (Begin::Unknown, &all, Some(100..200)),
         ] {
             assert_eq!(history.missing(begin, filter, 250), missing, "{begin:?}");

@@ -18,16 +18,19 @@ use crate::syslog::SyslogCounts;
 use crate::tasks::Tasks;
 
 mod auth;
+mod codes;
 mod drains;
 mod heroku;
 mod ingest;
 mod management;
 mod operations;
+mod page;
 mod sessions;
 mod tokens;
 mod top;
 mod v2;
 
+pub(crate) use codes::as_json;
 pub(crate) use ingest::{LARGE_BODIES, is_posted, post_logs};
 pub(crate) use management::encode_segment;
 pub(crate) use top::PLACES as TOPS;
@@ -58,6 +61,7 @@ pub(crate) struct App {
 /// of 100 messages costs a twentieth more.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
+        .merge(page::router())
         .route("/logs", any(|| method_not_allowed("POST")))
         .nest("/v3", v3_router())
         .nest("/v2", v2_router())
@@ -108,6 +112,7 @@ fn v3_router() -> Router<Arc<App>> {
         .route("/top", get(top::get_top).head(|| method_not_allowed("GET")))
         .route("/sessions", post(sessions::post_session))
         .route("/sessions/{session}", delete(sessions::delete_session))
+        .route("/codes/{name}", get(codes::get_code))
         .fallback(not_found)
         .layer(axum::middleware::from_fn(request_id))
 }

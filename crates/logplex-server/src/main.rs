@@ -91,6 +91,7 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
             for (scheme, address) in server.syslog_addresses()? {
                 say(&format!("listening for syslog on {scheme}://{address}"));
             }
+            say(&format!("the page is at {}/", server.app().public_url));
             say(&format!("listening on http://{address}"));
             info!(%address, "listening");
             server.run(stop).await?;

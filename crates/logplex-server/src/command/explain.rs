@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::Args;
 use logplex_core::ErrorCode;
 use logplex_core::code::{Entry, PAGES, State};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::table::{facts, table};
 use super::{NOT_THERE, print};
 use crate::follow::escape;
+use crate::http::as_json;
 
 /// How wide a text is set.
 const WIDTH: usize = 80;
@@ -242,22 +243,6 @@ fn wrap(text: &str, mark: &str) -> String {
         is_first = false;
     }
     set + "\n"
-}
-
-fn as_json(entry: &Entry) -> Value {
-    json!({
-        "name": entry.name,
-        "code": ErrorCode::from_name(entry.name.as_bytes()).map(ErrorCode::as_str),
-        "title": entry.title,
-        "severity": entry.severity.as_str(),
-        "fault": entry.fault.as_str(),
-        "state": entry.state.as_str(),
-        "statuses": entry.statuses,
-        "meaning": entry.meaning,
-        "checks": entry.checks,
-        "tail": entry.tail,
-        "example": entry.example,
-    })
 }
 
 #[cfg(test)]

@@ -254,6 +254,7 @@ pub(super) fn is_true(value: Option<&Value>) -> bool {
 pub(super) struct StreamQuery {
     format: Option<String>,
     after: Option<String>,
+    before: Option<String>,
 }
 
 /// The stream of a session: a websocket if that is asked for, else events if those are, else lines.
@@ -282,15 +283,18 @@ pub(super) async fn stream(
         Err(problem) => return text(StatusCode::INTERNAL_SERVER_ERROR, problem + "\n"),
     };
     let seen = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
-    let begin = match query.after.as_deref().or(seen).filter(|cursor| !cursor.is_empty()) {
-        None => Some(Begin::Newest(session.num as usize)),
-        Some(cursor) => channel.after(cursor),
+    let num = session.num as usize;
+    let begin = match (&query.before, query.after.as_deref().or(seen).filter(|cursor| !cursor.is_empty())) {
+        (Some(cursor), _) => channel.before(cursor, num),
+        (None, Some(cursor)) => channel.after(cursor),
+        (None, None) => Some(Begin::Newest(num)),
     };
     let Some(begin) = begin else {
         return text(StatusCode::BAD_REQUEST, "that is no cursor of a message\n");
     };
     let events = upgrade.is_err() && accepts_events(&headers);
-    let live = session.tail && session.until.is_none_or(|until| until > now);
+    let tail = session.tail && query.before.is_none();
+    let live = tail && session.until.is_none_or(|until| until > now);
     let seat = Seat::take(channel, used, filter, begin, live).await;
     let (tracked, stopped) = app.tails.adopt();
     let feed = Feed::new(seat, Form { format, events }, stopped.clone());
@@ -314,7 +318,7 @@ pub(super) async fn stream(
         (false, Format::Json) => "application/x-ndjson",
     };
     // Who asked for the past alone has it all when the body ends, and need not come back in a while.
-    let first = if events && !session.tail { "retry: 0\n\n" } else { "" };
+    let first = if events && !tail { "retry: 0\n\n" } else { "" };
     // What stands between us and the client is to keep and to collect nothing.
     let headers =
         [("content-type", content_type), ("cache-control", "no-cache"), ("x-accel-buffering", "no")];

@@ -124,8 +124,8 @@ struct Inner {
     database: Database,
     records: Keyspace,
     queued: Mutex<Queued>,
-    /// How many of the queued changes were written; held while more are.
-    written: Mutex<u64>,
+    /// How many of the queued changes were written; held while more are. `None` once that failed.
+    written: Mutex<Option<u64>>,
 }
 
 /// Changes in their order that wait for [`Store::commit`].
@@ -155,7 +155,7 @@ impl Store {
             let database = Database::builder(dir).cache_size(CACHE_BYTES).worker_threads(1).open()?;
             let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
             let records = database.keyspace("records", options)?;
-            let inner = Inner { database, records, queued: Mutex::default(), written: Mutex::default() };
+            let inner = Inner { database, records, queued: Mutex::default(), written: Mutex::new(Some(0)) };
             Ok(Store(Arc::new(inner)))
         };
         let store = open().with_context(|| {
@@ -259,12 +259,13 @@ impl Store {
     pub(crate) fn commit(&self) -> anyhow::Result<()> {
         let own = lock(&self.0.queued).count;
         let mut written = lock(&self.0.written);
-        if *written >= own {
+        if written.is_some_and(|written| written >= own) {
             return Ok(());
         }
         let mut queued = lock(&self.0.queued);
         let (changes, count) = (std::mem::take(&mut queued.changes), queued.count);
         drop(queued);
+        written.take().context("the store failed before and takes no more changes")?;
         for (key, record) in changes {
             match record {
                 Some(record) => self.0.records.insert(key, record)?,
@@ -272,7 +273,7 @@ impl Store {
             }
         }
         self.sync()?;
-        *written = count;
+        *written = Some(count);
         Ok(())
     }
 
@@ -342,10 +343,15 @@ mod tests {
                 });
             }
         });
-        assert_eq!(*lock(&store.0.written), 160);
+        assert_eq!(*lock(&store.0.written), Some(160));
         store.put_last_drain(7).unwrap();
         assert_eq!(store.load().unwrap().last_drain, 0, "nobody has waited for it");
         store.commit().unwrap();
         assert_eq!(store.load().unwrap().last_drain, 7);
+        // Whoever queued something ahead of a failure, or comes after it, hears of it; and nothing piles up.
+        *lock(&store.0.written) = None;
+        store.put_last_drain(8).unwrap();
+        assert!(store.commit().is_err() && store.commit().is_err());
+        assert!(lock(&store.0.queued).changes.is_empty());
     }
 }

@@ -30,6 +30,15 @@ impl Hub {
         registry.tokens.values().filter(first).cloned().collect()
     }
 
+    /// As [`Hub::tokens`], of one channel.
+    pub(crate) fn tokens_of(&self, channel: &str) -> Vec<Arc<Token>> {
+        let registry = self.registry();
+        let Some(registered) = registry.channels.get(channel) else { return Vec::new() };
+        let mut seen = HashSet::new();
+        let first = registered.record.tokens.iter().filter(|token| seen.insert(&token.name));
+        first.filter_map(|token| registry.tokens.get(&hash(&token.id)).cloned()).collect()
+    }
+
     /// The token with this secret, if it may still be used.
     pub(crate) fn token(&self, id: &str) -> Option<Arc<Token>> {
         self.registry().tokens.get(&hash(id)).filter(|token| token.is_valid()).cloned()

@@ -62,7 +62,7 @@ impl Page {
         for part in parts {
             let batch = part.chunk();
             // All readers of a channel that show lines show the same ones, unless little is left of a batch for this one.
-            let shares = self.form == Form::default() && part.messages() * 2 > batch.count();
+            let shares = self.form == Form::default() && part.size() * 2 > batch.size(0..batch.count());
             if !shares {
                 self.write_part(part);
                 continue;

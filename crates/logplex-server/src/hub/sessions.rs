@@ -146,7 +146,7 @@ impl Hub {
         for (id, record) in renewed {
             self.store.put_session(&id.to_string(), Some(&record))?;
         }
-        Ok(self.store.commit()?)
+        self.store.commit()
     }
 }
 

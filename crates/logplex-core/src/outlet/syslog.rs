@@ -1,6 +1,6 @@
 //! The ordered outlet for syslog over TCP and TLS: writes one request after the other to one endpoint.
 //!
-//! One connection, no task of its own, and a queue of what is not acknowledged: up to [`WINDOW`] and the request that
+//! One connection, no task of its own, and a queue of what is not acknowledged: up to `WINDOW` and the request that
 //! went over it.
 //!
 //! # What counts as delivered

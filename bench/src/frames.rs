@@ -110,10 +110,30 @@ impl Seen {
     }
 
     fn latency(&mut self, frame: &[u8]) {
-        let Some(at) = memchr::memmem::find(frame, b" t=") else { return };
-        let digits = frame.get(at + 3..at + 3 + STAMP).and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(at) = memchr::memmem::find(frame, b" t=") {
+            self.latency_from(&frame[at + 3..], now());
+        }
+    }
+
+    /// A stamp is at the start of `text`, if it is all digits.
+    fn latency_from(&mut self, text: &[u8], now: u64) {
+        let digits = text.get(..STAMP).and_then(|digits| std::str::from_utf8(digits).ok());
         let Some(stamp) = digits.and_then(|digits| digits.parse::<u64>().ok()) else { return };
-        self.latencies.push((now().saturating_sub(stamp) / 1000) as u32);
+        self.latencies.push((now.saturating_sub(stamp) / 1000) as u32);
+    }
+
+    /// Counts the lines of a tail, all of them whole. Every stamp begins with a 1, and no other text does.
+    pub(crate) fn count_lines(&mut self, lines: &[u8], now: u64) {
+        self.messages += memchr::memchr_iter(b'\n', lines).count() as u64;
+        for at in memchr::memmem::find_iter(lines, b" t=1") {
+            self.latency_from(&lines[at + 3..], now);
+        }
+        for at in memchr::memmem::find_iter(lines, b" heroku[logplex]: L11 ") {
+            let notice = &lines[at..];
+            let end = memchr::memchr(b'\n', notice).unwrap_or(notice.len());
+            self.messages -= 1;
+            self.told += told(&notice[..end]);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ pub(crate) struct Load {
     /// The token, for Basic authorization.
     #[arg(long, env = "BENCH_TOKEN", default_value = "", hide_env_values = true)]
     token: String,
+    /// A file with tokens, one a line, for Basic authorization: each request has the next one's.
+    #[arg(long)]
+    tokens: Option<PathBuf>,
     #[arg(long, default_value_t = 2)]
     connections: u32,
     /// Messages a request.
@@ -58,6 +62,7 @@ impl Load {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let whole_requests = self.keep_every.is_none_or(|every| every > 0 && every % self.batch as u64 == 0);
         ensure!(whole_requests, "--keep-every must be a multiple of --batch");
+        let authorizations = self.authorizations()?;
         let begun = Instant::now();
         let until = begun + Duration::from_secs(self.seconds);
         let interval = self.rate.map(|rate| {
@@ -65,7 +70,10 @@ impl Load {
         });
         let (messages, kept) = thread::scope(|scope| {
             let producers: Vec<_> = (0..self.connections)
-                .map(|number| scope.spawn(move || self.produce(number, interval, until)))
+                .map(|number| {
+                    let authorizations = &authorizations;
+                    scope.spawn(move || self.produce(number, authorizations, interval, until))
+                })
                 .collect();
             producers.into_iter().try_fold((0, 0), |(messages, kept), producer| match producer.join() {
                 Ok(sent) => sent.map(|sent| (messages + sent.0, kept + sent.1)),
@@ -77,14 +85,32 @@ impl Load {
         Ok(())
     }
 
+    /// What goes into the header of requests, in turns.
+    fn authorizations(&self) -> anyhow::Result<Vec<String>> {
+        let basic = |token: &str| STANDARD.encode(format!("token:{token}"));
+        let Some(file) = &self.tokens else { return Ok(vec![basic(&self.token)]) };
+        let tokens: Vec<String> =
+            std::fs::read_to_string(file).context("the tokens")?.lines().map(basic).collect();
+        ensure!(!tokens.is_empty(), "no tokens in {}", file.display());
+        Ok(tokens)
+    }
+
     /// Returns how many messages it sent, and how many of them are from `keep.1`.
-    fn produce(&self, number: u32, interval: Option<Duration>, until: Instant) -> anyhow::Result<(u64, u64)> {
+    fn produce(
+        &self,
+        number: u32,
+        authorizations: &[String],
+        interval: Option<Duration>,
+        until: Instant,
+    ) -> anyhow::Result<(u64, u64)> {
         let mut stream =
             TcpStream::connect(self.to).with_context(|| format!("cannot connect to {}", self.to))?;
         stream.set_nodelay(true)?;
         let mut plain = Batch::new(self.batch, self.size, PROCID);
         let mut keeping = Batch::new(self.batch, self.size, KEPT_PROCID);
-        let authorization = STANDARD.encode(format!("token:{}", self.token));
+        // Each connection begins elsewhere, so that no two are with one token at a time.
+        let first = number as usize * authorizations.len() / self.connections as usize;
+        let mut authorizations = authorizations.iter().cycle().skip(first);
         let mut request = Vec::new();
         let mut answer = Vec::new();
         let mut requests = 0;
@@ -111,6 +137,7 @@ impl Load {
                 continue;
             }
             request.clear();
+            let authorization = authorizations.next().map_or("", String::as_str);
             write!(
                 request,
                 "POST /logs HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {authorization}\r\n\
@@ -171,7 +198,8 @@ mod tests {
             stream.read_to_end(&mut bytes).expect("the load ends");
             bytes
         });
-        let sent = args.load.produce(0, None, Instant::now()).expect("the listener takes all");
+        let sent =
+            args.load.produce(0, &[String::new()], None, Instant::now()).expect("the listener takes all");
         let bytes = reader.join().expect("the reader ends");
         let count = |procid: &str| memchr::memmem::find_iter(&bytes, procid).count();
         assert_eq!(sent, (500, 3), "whole requests of 100; the first, the 201st and the 401st message");

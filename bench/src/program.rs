@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::Context;
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeVal;
 use serde::de::DeserializeOwned;
 
@@ -78,6 +78,16 @@ pub(crate) fn cpu_seconds(id: u32) -> anyhow::Result<f64> {
     Ok(nanoseconds as f64 / 1e9)
 }
 
+/// As [`cpu_seconds`], with threads that have ended, to a hundredth.
+pub(crate) fn cpu_seconds_of_all(id: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The name in brackets is the second field and may have spaces; user and system time are the 14th and 15th.
+    let (_, fields) = stat.rsplit_once(") ").context("a name in brackets")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks: Vec<u64> = ticks.collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<u64>() as f64 / 100.0)
+}
+
 /// CPU-seconds that all children used which have ended and were waited for.
 pub(crate) fn cpu_of_ended_children() -> anyhow::Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
@@ -93,6 +103,12 @@ pub(crate) fn rss(id: u32) -> anyhow::Result<f64> {
 /// The most memory that a process had resident, in MiB.
 pub(crate) fn peak_rss(id: u32) -> anyhow::Result<f64> {
     status_mib(id, "VmHWM:")
+}
+
+/// Each connection is a file; the soft limit is often 1,024. Children have what their parent has.
+pub(crate) fn raise_file_limit() -> anyhow::Result<()> {
+    let (_soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 fn status_mib(id: u32, field: &'static str) -> anyhow::Result<f64> {

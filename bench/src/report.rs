@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::run::{Measure, Router, Subject};
+use crate::stalled::Stalled;
 
 /// A table: measurements by subject.
 #[derive(Debug)]
@@ -66,6 +67,32 @@ const STALLED: &[Column] = &[
     column("bound", Show::Value(1, " MiB"), |measure| measure.bound),
 ];
 
+const BUSY_TAILS: &[Column] = &[
+    column("delivered msg/s", Show::Value(0, ""), |measure| measure.rate),
+    column("cores", Show::Value(2, ""), |measure| measure.cores),
+    column("RSS", Show::Value(0, " MiB"), |measure| measure.rss),
+    column("p50", Show::Value(1, " ms"), |measure| measure.p50_us / 1000.0),
+    column("p99", Show::Value(1, " ms"), |measure| measure.p99_us / 1000.0),
+    column("dropped, all told", Show::Value(1, " %"), |measure| measure.dropped),
+];
+
+const IDLE_TAILS: &[Column] = &[
+    column("RSS", Show::Value(0, " MiB"), |measure| measure.rss),
+    column("over one tail", Show::Value(0, " MiB"), |measure| measure.memory),
+    column("each", Show::Value(1, " KiB"), |measure| measure.each),
+];
+
+const CHANNELS: &[Column] = &[
+    column("made in", Show::Value(1, " s"), |measure| measure.made),
+    column("start", Show::Value(2, " s"), |measure| measure.start),
+    column("RSS, idle", Show::Value(1, " MiB"), |measure| measure.rss),
+    column("delivered msg/s", Show::Value(0, ""), |measure| measure.rate),
+    column("ratio", Show::Ratio, |measure| measure.rate),
+    column("CPU-s/M", Show::Value(3, ""), |measure| measure.cpu),
+    column("ratio", Show::Ratio, |measure| measure.cpu),
+    column("dropped, all told", Show::Value(1, " %"), |measure| measure.dropped),
+];
+
 impl Row {
     pub(crate) fn new(name: &str, subjects: &[Subject]) -> Row {
         let subjects = subjects.iter().map(|subject| (*subject, Vec::new())).collect();
@@ -84,7 +111,11 @@ impl Row {
             Subject::Router(_) => (ROUTERS, self.further_drain()),
             Subject::Shuttle { .. } => (SHUTTLES, Some(SHUTTLES_NOTE.to_owned())),
             Subject::LoneLine => (LONE_LINE, Some(LONE_LINE_NOTE.to_owned())),
-            Subject::Stalled(_) => (STALLED, Some(STALLED_NOTE.to_owned())),
+            Subject::Stalled(Stalled { options: "", .. }) => (STALLED, Some(STALLED_NOTE.to_owned())),
+            Subject::Stalled(_) => (STALLED, Some(KEEPING_NOTE.to_owned())),
+            Subject::BusyTails => (BUSY_TAILS, Some(BUSY_TAILS_NOTE.to_owned())),
+            Subject::IdleTails => (IDLE_TAILS, Some(IDLE_TAILS_NOTE.to_owned())),
+            Subject::Channels(_) => (CHANNELS, Some(CHANNELS_NOTE.to_owned() + &self.idle_channel())),
         };
         let titles: String = columns.iter().map(|column| format!(" {} |", column.title)).collect();
         let mut table = format!("### {}\n\n| |{titles}\n|{}\n", self.name, "---|".repeat(columns.len() + 1));
@@ -126,10 +157,35 @@ impl Row {
             median(ratios)
         ))
     }
+
+    /// What a channel that nothing is sent to takes, if that was measured.
+    fn idle_channel(&self) -> String {
+        let channels = |subject: &Subject| match subject {
+            Subject::Channels(channels) => *channels,
+            _ => 0,
+        };
+        let [.., (some, few), (most, many)] = &self.subjects[..] else { return String::new() };
+        let (some, most) = (channels(some), channels(most));
+        let each =
+            few.iter().zip(many).map(|(few, many)| (many.rss - few.rss) * 1024.0 / (most - some) as f64);
+        format!(" From {some} to {most} channels each takes {:.2} KiB.", median(each))
+    }
 }
 
 const SHUTTLES_NOTE: &str = "The proxy forwards messages of 200 bytes, 100 a request, for so many seconds; a shuttle reads 1,000,000 lines of \
      220 bytes and posts up to 500 a request, its start and end included.";
+
+const BUSY_TAILS_NOTE: &str = "Posts of 10 messages every 10 ms to one channel with 1,000 websocket tails, which one other process reads. \
+     Every tail's lines and what its L11 lines say add up to what was sent, and the server's ledger says the same, else the \
+     run ends with an error. Times are from the making of a line to its sight at a tail, which may be kept for 50 ms to \
+     go with others. Cores are the server's own CPU-seconds a second. Goal: none dropped, p99 at most 100 ms, one core.";
+
+const IDLE_TAILS_NOTE: &str = "10,000 websocket tails of one channel, each with a session of its own, over the memory with one. Then one line \
+     is sent, which all of them must get. Goal: at most 16 KiB each.";
+
+const CHANNELS_NOTE: &str = "Channels with one token each are made over the API, and the server is started again with them. Then 1,000 of \
+     them get a drain to one sink, and messages in turns at full speed. History is off. Goal: with 100,000 channels within \
+     15 % of what 1,000 deliver, a start in at most 3 s, at most 1 KiB for an idle channel.";
 
 const LONE_LINE_NOTE: &str = "A line every 50 ms, from the write into the pipe to the sight at the sink: reading, \
      framing, waking, a request. The first line's includes the connection. Goal: at most 10 ms.";
@@ -140,6 +196,11 @@ const STALLED_NOTE: &str = "10,000 lines of this size to a server whose only dra
      most), history (1,500, 4 MiB), both with one more request of 100 messages, which may be half used; one drain \
      request in flight, as received and as rendered, in whole batches (100 KiB and two requests, twice); and two \
      connections (400 KiB and a request each). The idle server has not yet touched the code that the load runs.";
+
+const KEEPING_NOTE: &str = "As above, but 1,500,000 lines, of which the drain keeps one in 1,000, and no history, whose store would fill its \
+     buffers in the seconds that this takes. The bound is the ring (1,024 messages, each in a batch of its own: 256 bytes \
+     more), a request in flight and two connections as above, and the write buffer of the store (1 MiB). Were the bodies \
+     kept that the messages came in, it would be the 16 MiB that a ring may have.";
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
@@ -179,7 +240,6 @@ fn head(runs: usize, seconds: u64) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stalled::Stalled;
 
     fn table(measures: &[(Subject, Measure)]) -> String {
         let subjects: Vec<Subject> = measures.iter().map(|(subject, _)| *subject).collect();
@@ -213,6 +273,11 @@ mod tests {
             table(&[(Subject::Stalled(Stalled { line: 50, messages: 10_000, options: "" }), measure)]);
         assert!(stalled.contains("| 50 bytes | 1124 |"), "{stalled}");
         assert!(stalled.contains("| 2.5 MiB | 4.0 MiB |"), "{stalled}");
+        let of_channels =
+            |channels, rss| (Subject::Channels(channels), Measure { rss, ..Measure::default() });
+        let channels =
+            table(&[of_channels(1_000, 10.0), of_channels(10_000, 20.0), of_channels(100_000, 110.0)]);
+        assert!(channels.contains("From 10000 to 100000 channels each takes 1.02 KiB."), "{channels}");
         let shuttle = table(&[(Subject::Shuttle { pipe: true }, measure)]);
         assert!(!shuttle.contains("p50"), "{shuttle}");
     }

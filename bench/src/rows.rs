@@ -31,11 +31,21 @@ const LONE_LINE: Subject = Subject::LoneLine;
 const STALLED_50: Subject = stalled(50);
 const STALLED_1K: Subject = stalled(1_000);
 const STALLED_10K: Subject = stalled(10_000);
+const STALLED_50_KEEP: Subject = stalled_keeping(50);
+const STALLED_1K_KEEP: Subject = stalled_keeping(1_000);
+const CHANNELS_1K: Subject = Subject::Channels(1_000);
+const CHANNELS_10K: Subject = Subject::Channels(10_000);
+const CHANNELS_100K: Subject = Subject::Channels(100_000);
 const RSYSLOG: Subject = Subject::Router(Router::Rsyslog);
 const LOGPLEX_SYSLOG: Subject = Subject::Router(Router::LogplexSyslog);
 
 const fn stalled(line: usize) -> Subject {
     Subject::Stalled(Stalled { line, messages: 10_000, options: "" })
+}
+
+/// The drain gets one message in 1,000.
+const fn stalled_keeping(line: usize) -> Subject {
+    Subject::Stalled(Stalled { line, messages: 1_500_000, options: "#include-ps=keep.1" })
 }
 
 /// Name, subjects (the first is what the others are compared with), arguments of the load.
@@ -51,6 +61,14 @@ const ROWS: &[(&str, &[Subject], &[&str])] = &[
     ("1,000,000 lines of 220 bytes, none dropped", &[PROXY, SHUTTLE_FILE, SHUTTLE_PIPE], &[]),
     ("lone lines, one every 50 ms", &[LONE_LINE], &[]),
     ("memory, the only drain stands still", &[STALLED_50, STALLED_1K, STALLED_10K], &[]),
+    (
+        "memory, the only drain stands still, 1 message in 1,000 is for it",
+        &[STALLED_50_KEEP, STALLED_1K_KEEP],
+        &[],
+    ),
+    ("1,000 tails, 1,000 msg/s each", &[Subject::BusyTails], &[]),
+    ("memory of 10,000 idle tails", &[Subject::IdleTails], &[]),
+    ("1,000 active channels of many", &[CHANNELS_1K, CHANNELS_10K, CHANNELS_100K], &[]),
 ];
 
 impl Run {

@@ -14,7 +14,7 @@ use crate::load::Sent;
 use crate::program::{Program, cpu_seconds, peak_rss};
 use crate::sink::Received;
 use crate::stalled::Stalled;
-use crate::{shuttle, stalled};
+use crate::{channels, shuttle, stalled, tails};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,12 @@ pub(crate) enum Subject {
     LoneLine,
     /// The memory of `logplex serve` whose only drain stands still.
     Stalled(Stalled),
+    /// Many tails of `logplex serve`, which all get what one channel is sent.
+    BusyTails,
+    /// The memory of many tails that nothing is sent to.
+    IdleTails,
+    /// `logplex serve` with so many channels, of which the same 1,000 are active.
+    Channels(usize),
 }
 
 /// What stands between load and sinks.
@@ -61,6 +67,13 @@ pub(crate) struct Measure {
     pub(crate) memory: f64,
     /// MiB that `memory` should not pass.
     pub(crate) bound: f64,
+    /// KiB of memory each, where there are many of something.
+    pub(crate) each: f64,
+    /// CPU-seconds of the subject a second.
+    pub(crate) cores: f64,
+    /// Seconds until all channels were made, and until a server with all of them listens.
+    pub(crate) made: f64,
+    pub(crate) start: f64,
 }
 
 /// How long traffic may take to come to rest after the load has ended.
@@ -79,6 +92,9 @@ impl Subject {
             Subject::Shuttle { pipe: true } => "log-shuttle, from a pipe".to_owned(),
             Subject::LoneLine => "log-shuttle, from a pipe".to_owned(),
             Subject::Stalled(stalled) => stalled.name(),
+            Subject::BusyTails => "logplex, 1,000 tails".to_owned(),
+            Subject::IdleTails => "logplex, 10,000 tails".to_owned(),
+            Subject::Channels(channels) => format!("logplex, {channels} channels"),
         }
     }
 
@@ -89,6 +105,9 @@ impl Subject {
             Subject::Shuttle { pipe } => shuttle::many_lines(pipe),
             Subject::LoneLine => shuttle::lone_lines(seconds),
             Subject::Stalled(stalled) => stalled::measure(stalled),
+            Subject::BusyTails => tails::busy(seconds),
+            Subject::IdleTails => tails::idle(),
+            Subject::Channels(channels) => channels::measure(channels, seconds),
         }
     }
 }

@@ -32,8 +32,9 @@ pub(crate) struct Received {
     pub(crate) p99_us: u32,
 }
 
-#[derive(Default)]
-struct Total {
+/// What came in, counted by several threads.
+#[derive(Debug, Default)]
+pub(crate) struct Total {
     /// Nanoseconds since 1970.
     first: AtomicU64,
     last: AtomicU64,
@@ -69,13 +70,22 @@ impl Total {
 
     /// Returns how many bytes were whole frames.
     fn count(&self, bytes: &[u8]) -> usize {
-        let now = now();
-        let _was_set = self.first.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-        self.last.store(now, Ordering::Relaxed);
+        self.see(now());
         self.lock().count(bytes)
     }
 
-    fn report(&self) -> Received {
+    /// Counts the lines of a tail, which came at `now`.
+    pub(crate) fn count_lines(&self, bytes: &[u8], now: u64) {
+        self.see(now);
+        self.lock().count_lines(bytes, now);
+    }
+
+    fn see(&self, now: u64) {
+        let _was_set = self.first.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn report(&self) -> Received {
         let span = self.last.load(Ordering::Relaxed) - self.first.load(Ordering::Relaxed);
         let mut seen = self.lock();
         seen.latencies.sort_unstable();

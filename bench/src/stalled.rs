@@ -27,10 +27,19 @@ const KEEP_EVERY: u64 = 1000;
 const BATCH: usize = 100;
 const CONNECTIONS: usize = 2;
 
+/// MiB of what a load of seconds fills beside: the write buffer of the store, which has a checkpoint every 1,024
+/// messages.
+const LONG_LOAD: usize = 1;
+
 impl Stalled {
     pub(crate) fn name(self) -> String {
         let Stalled { line, options, .. } = self;
         format!("{line} bytes{}{options}", if options.is_empty() { "" } else { ", " })
+    }
+
+    /// Whether the drain gets only what is from `keep.1`.
+    fn is_filtered(self) -> bool {
+        !self.options.is_empty()
     }
 
     /// How many bytes the server should hold at the most, as the report explains it.
@@ -40,6 +49,11 @@ impl Stalled {
         // The octet count, and an entry of the batch's index.
         let message = message_size(self.line) + 6 + 40;
         let batch = BATCH * message;
+        if self.is_filtered() {
+            // Each kept message rests in a batch of its own: its place in the ring, the batch, and its allocations.
+            let ring = (1024 * (message + 256)).min(16 * MIB);
+            return ring + LONG_LOAD * MIB + 2 * (100 * KIB + 2 * batch) + CONNECTIONS * (400 * KIB + batch);
+        }
         // The oldest batch of a ring may be half dropped before it is copied.
         let ring = (1024 * message + batch).min(16 * MIB);
         let history = (1500 * message + batch).min(4 * MIB);
@@ -55,7 +69,12 @@ impl Stalled {
 pub(crate) fn measure(stalled: Stalled) -> anyhow::Result<Measure> {
     const MIB: f64 = 1024.0 * 1024.0;
     let mut sink = Program::part(&["sink", "--stall"], &[])?;
-    let server = Server::start();
+    let mut options = Server::options();
+    if stalled.is_filtered() {
+        // Its load takes seconds, in which the store of histories would fill its buffers.
+        options = options.env("LOGPLEX_HISTORY_MEMORY", "0");
+    }
+    let server = options.start();
     let token = server.create_app("bench");
     let drain = server.add_drain("bench", &format!("http://{}/{}", sink.address()?, stalled.options));
     let idle = rss(server.id())?;
@@ -69,7 +88,7 @@ pub(crate) fn measure(stalled: Stalled) -> anyhow::Result<Measure> {
         "--batch", &batch, "--connections", &connections,
     ];
     let sent: Sent = Program::part(&args, &[("BENCH_TOKEN", &token)])?.report()?;
-    let for_drain = if stalled.options.is_empty() { sent.messages } else { sent.kept };
+    let for_drain = if stalled.is_filtered() { sent.kept } else { sent.messages };
     // Whoever was answered has been counted: there is nothing to wait for.
     let ledger = server.drain_ledger("bench", &drain);
     let received: Received = sink.ask()?;

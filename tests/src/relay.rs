@@ -6,6 +6,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::wait::wait_for;
+
 /// The relay. Dropping it cuts every connection and takes no more.
 #[derive(Debug)]
 pub struct Relay {
@@ -30,6 +32,8 @@ struct State {
     is_proxy: bool,
     asked: Vec<String>,
     open: Vec<Arc<TcpStream>>,
+    /// How many answers of 101 went to their clients.
+    upgraded: u64,
 }
 
 impl Relay {
@@ -57,8 +61,12 @@ impl Relay {
                 if let Some(server) = state.to.and_then(|to| TcpStream::connect(to).ok()) {
                     let (client, server) = (Arc::new(client), Arc::new(server));
                     state.open.extend([Arc::clone(&client), Arc::clone(&server)]);
-                    pump(&client, &server, None);
-                    pump(&server, &client, Some(Arc::clone(&holds)));
+                    pump(&client, &server, || {}, |_| {});
+                    let (holds, ours) = (Arc::clone(&holds), Arc::clone(&ours));
+                    let note = move |bytes: &[u8]| {
+                        lock(&ours).upgraded += u64::from(bytes.starts_with(b"HTTP/1.1 101 "));
+                    };
+                    pump(&server, &client, move || holds.pass(), note);
                 }
             }
         });
@@ -109,6 +117,15 @@ impl Relay {
         self.held.set(false);
     }
 
+    /// Waits until so many clients have been sent that their websocket is open.
+    ///
+    /// # Panics
+    /// When that does not come.
+    #[track_caller]
+    pub fn wait_upgraded(&self, clients: u64) {
+        wait_for("answers of 101", || (lock(&self.shared).upgraded >= clients).then_some(()));
+    }
+
     /// How many connections were made.
     pub fn accepted(&self) -> u64 {
         lock(&self.shared).accepted
@@ -154,20 +171,26 @@ impl Held {
     }
 }
 
-/// Copies until either side ends, then ends the other's direction.
-fn pump(from: &Arc<TcpStream>, to: &Arc<TcpStream>, held: Option<Arc<Held>>) {
+/// Copies until either side ends, then ends the other's direction. Calls `ahead` before it reads, and `note` with what
+/// it has passed on.
+fn pump(
+    from: &Arc<TcpStream>,
+    to: &Arc<TcpStream>,
+    ahead: impl Fn() + Send + 'static,
+    note: impl Fn(&[u8]) + Send + 'static,
+) {
     let (from, to) = (Arc::clone(from), Arc::clone(to));
     thread::spawn(move || {
         let copy = || -> io::Result<()> {
             let mut buffer = [0; 64 * 1024];
             loop {
-                if let Some(held) = &held {
-                    held.pass();
+                ahead();
+                let read = (&*from).read(&mut buffer)?;
+                if read == 0 {
+                    return Ok(());
                 }
-                match (&*from).read(&mut buffer)? {
-                    0 => return Ok(()),
-                    read => (&*to).write_all(&buffer[..read])?,
-                }
+                (&*to).write_all(&buffer[..read])?;
+                note(&buffer[..read]);
             }
         };
         copy().ok();

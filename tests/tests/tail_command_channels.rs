@@ -119,7 +119,7 @@ fn a_tail_without_history_shows_none_after_a_broken_connection_either() {
     let token = server.create_app("app");
     server.post_lines(&token, 0, 50);
     let program = tail(&public, &["app", "-n", "0"]);
-    wait_open(&server, "app");
+    relay.wait_upgraded(1);
     relay.cut();
     server.post_lines(&token, 50, 10);
     program.wait_line("what came since", |line| line.ends_with("line 59"));
@@ -135,8 +135,7 @@ fn a_channel_that_is_gone_after_a_broken_connection_ends_it() {
     server.create_app("app");
     server.create_app("other");
     let mut program = tail(&public, &["app", "other"]);
-    wait_open(&server, "app");
-    wait_open(&server, "other");
+    relay.wait_upgraded(2);
     server.api("DELETE", "/v3/channels/app", None).expect(&[204]);
     relay.cut();
     let ended = program.wait();

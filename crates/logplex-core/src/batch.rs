@@ -4,7 +4,6 @@
 //! sending it at that time, and forgotten when the last of them is done, so that what rests in a ring is the
 //! received bytes and the index and nothing else.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -19,6 +18,10 @@ use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, pu
 use crate::ledger::Tally;
 use crate::message::{Form, Head, Message, as_text, write_head};
 use crate::notice::Notice;
+
+mod lines;
+
+pub use lines::Lines;
 
 /// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
 const LINE_PRI: u8 = 190;
@@ -107,8 +110,15 @@ pub struct Batch {
     has_codes: bool,
     token_name: Arc<str>,
     received: DateTime<Utc>,
-    /// What was rendered, by [`Shared`].
-    rendered: Mutex<[Weak<Frames>; 2]>,
+    rendered: Mutex<Rendered>,
+}
+
+/// What was rendered and someone still holds.
+#[derive(Debug, Default)]
+struct Rendered {
+    /// By [`Shared`].
+    frames: [Weak<Frames>; 2],
+    lines: Weak<Lines>,
 }
 
 /// The forms that are the same for all drains.
@@ -322,7 +332,7 @@ impl Batch {
 
     fn shared(&self, form: Shared, render: impl FnOnce(&Batch) -> Frames) -> Arc<Frames> {
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = &mut rendered[form as usize];
+        let slot = &mut rendered.frames[form as usize];
         if let Some(frames) = slot.upgrade() {
             return frames;
         }
@@ -409,20 +419,6 @@ impl Batch {
         let (form, limit) = (Form::Any, FrameLimit::MAX);
         Batch::decode(bytes, &Origin { token_name, token: "".into(), form, limit, now })
     }
-
-    /// Appends a message as a tail shows it: `TIME SOURCE[PROCID]: MSG` and one newline. CR and LF inside the
-    /// text are escaped, so that a text cannot forge another line; bytes that are not UTF-8 become U+FFFD.
-    pub fn write_line(&self, index: usize, out: &mut String) {
-        let [time, source, procid] = self.kept(index).map(as_text);
-        for piece in [time, " ", source, "[", procid, "]: "] {
-            out.push_str(piece);
-        }
-        let text = self.entries[index].head.text(self.frame(index));
-        // `from_utf8_lossy` goes byte by byte; a check goes by words, and mostly that is all there is to do.
-        let text = std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
-        write_escaped(trim_line_end(&text), out);
-        out.push('\n');
-    }
 }
 
 /// What a rendered message takes from the frame it came in: what stands side by side there is one stretch.
@@ -443,21 +439,6 @@ fn put_frame<const N: usize>(out: &mut Vec<u8>, pieces: [&[u8]; N]) {
     for piece in pieces {
         out.extend_from_slice(piece);
     }
-}
-
-fn trim_line_end(text: &str) -> &str {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    text.strip_suffix('\r').unwrap_or(text)
-}
-
-fn write_escaped(text: &str, out: &mut String) {
-    let mut rest = text;
-    while let Some(at) = memchr::memchr2(b'\r', b'\n', rest.as_bytes()) {
-        out.push_str(&rest[..at]);
-        out.push_str(if rest.as_bytes()[at] == b'\n' { "\\n" } else { "\\r" });
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
 }
 
 /// Where to cut `bytes` so that the front has at most `most` bytes (and at least one) and no character of

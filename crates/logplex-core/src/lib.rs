@@ -48,7 +48,7 @@ mod ledger;
 mod notice;
 mod ring;
 
-pub use batch::{Batch, BatchError, Origin, cut_point};
+pub use batch::{Batch, BatchError, Lines, Origin, cut_point};
 pub use chain::Chain;
 pub use chunk::{Chunk, Part, halve};
 pub use code::ErrorCode;

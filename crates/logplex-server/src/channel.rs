@@ -65,6 +65,13 @@ pub(crate) struct Spine {
     codes: Option<Box<Codes>>,
 }
 
+impl Spine {
+    /// Whether any message ever had a number.
+    pub(crate) fn has_numbered(&self) -> bool {
+        self.next_sequence > 0
+    }
+}
+
 impl Channel {
     /// A channel, or what `checkpoint` says an earlier process left of it.
     pub(crate) fn new(id: Arc<str>, store: Store, shelf: Arc<Shelf>, checkpoint: &Checkpoint) -> Channel {
@@ -491,8 +498,7 @@ impl TokenState {
 
 impl Token {
     pub(crate) fn new(record: &TokenRecord, channel: Arc<Channel>, state: Arc<Mutex<TokenState>>) -> Token {
-        let (id, name) = (record.id.as_str().into(), record.name.as_str().into());
-        Token { id, name, channel, until: record.until, state }
+        Token { id: record.id.clone(), name: record.name.clone(), channel, until: record.until, state }
     }
 
     /// Whether it may still be used.

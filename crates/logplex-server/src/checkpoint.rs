@@ -203,9 +203,12 @@ impl Channel {
         !settled
     }
 
-    /// The last checkpoint of a graceful stop: exact.
+    /// The last checkpoint of a graceful stop: exact. A channel in which nothing ever was has nothing to say.
     pub(crate) fn write_final_checkpoint(&self, store: &Store, now: DateTime<Utc>) {
-        self.spine().write(self, store, 0, true, now);
+        let mut spine = self.spine();
+        if spine.has_numbered() || !spine.drains.is_empty() {
+            spine.write(self, store, 0, true, now);
+        }
     }
 
     /// Adds a drain. The stored checkpoint knows nothing of it yet, so what was reserved no longer counts.

@@ -1,7 +1,7 @@
 //! What exists: channels, tokens, drains, sessions and keys; kept in step with the store.
 //!
-//! Reading (a token's look-up, above all) takes one shared lock for a moment. Every change is written to the
-//! store first, one at a time; these calls block on the disk.
+//! Reading (a token's look-up, above all) takes one shared lock for a moment. Changes are made one at a time, queued for
+//! the store and then in force; whoever made one waits until it is on the disk, together with others who came meanwhile.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -69,7 +69,7 @@ pub(crate) struct Hub {
     /// Held while histories are written or removed, so that nothing is written of a channel that is no more.
     storing: Mutex<()>,
     registry: RwLock<Registry>,
-    /// Held while one change is made to the store and to the registry.
+    /// Held while one change is queued for the store and made to the registry.
     changing: Mutex<()>,
     /// Channels whose checkpoints the ticker keeps up to date.
     watched: Mutex<Vec<Arc<Channel>>>,
@@ -95,15 +95,16 @@ struct Registry {
 struct Registered {
     channel: Arc<Channel>,
     record: ChannelRecord,
-    /// What the tokens of each name share.
-    states: HashMap<String, Arc<Mutex<TokenState>>>,
 }
 
+/// What the tokens of each name of a channel share.
+type States = HashMap<Arc<str>, Arc<Mutex<TokenState>>>;
+
 impl Registry {
-    fn forget_tokens(&mut self, record: &ChannelRecord) {
-        for token in &record.tokens {
-            self.tokens.remove(&hash(&token.id));
-        }
+    /// Takes a channel's tokens out. Returns what those of each name shared.
+    fn forget_tokens(&mut self, record: &ChannelRecord) -> States {
+        let forgotten = record.tokens.iter().filter_map(|token| self.tokens.remove(&hash(&token.id)));
+        forgotten.map(|token| (token.name.clone(), token.state.clone())).collect()
     }
 }
 
@@ -115,7 +116,6 @@ impl Hub {
         drain_context: Arc<DrainContext>,
         max_drains: NonZeroUsize,
     ) -> anyhow::Result<Hub> {
-        let loaded = store.load()?;
         let hub = Hub {
             store,
             shelf: Arc::new(shelf),
@@ -128,9 +128,9 @@ impl Hub {
             max_drains,
             repeats_in_all: Arc::default(),
         };
-        let mut checkpoints: HashMap<String, Vec<u8>> = loaded.checkpoints.into_iter().collect();
-        for (id, record) in loaded.channels {
-            let checkpoint = match checkpoints.remove(&id).map(|record| Checkpoint::decode(&record)) {
+        for channel in hub.store.channels() {
+            let (id, record, checkpoint) = channel?;
+            let checkpoint = match checkpoint.map(|record| Checkpoint::decode(&record)) {
                 Some(Ok(checkpoint)) => checkpoint,
                 None => Checkpoint::default(),
                 Some(Err(error)) => {
@@ -150,7 +150,7 @@ impl Hub {
             }
             hub.register(channel, record);
         }
-        let now = Utc::now();
+        let (loaded, now) = (hub.store.load()?, Utc::now());
         for (id, session) in loaded.sessions {
             match Uuid::parse_str(&id) {
                 Ok(uuid) if session.expires > now => {
@@ -159,6 +159,7 @@ impl Hub {
                 _ => hub.store.put_session(&id, None)?,
             }
         }
+        hub.store.commit()?;
         let mut registry = hub.write_registry();
         registry.key_hashes = loaded.key_hashes;
         registry.last_drain = loaded.last_drain;
@@ -185,21 +186,15 @@ impl Hub {
         record.tokens.shrink_to_fit();
         record.drains.shrink_to_fit();
         let mut registry = self.write_registry();
-        let mut before = HashMap::new();
-        if let Some(replaced) = registry.channels.remove(&channel.id) {
-            registry.forget_tokens(&replaced.record);
-            before = replaced.states;
-        }
-        let mut states = HashMap::with_capacity(before.len());
+        let replaced = registry.channels.remove(&channel.id);
+        let mut states =
+            replaced.map(|replaced| registry.forget_tokens(&replaced.record)).unwrap_or_default();
         for token in &record.tokens {
             let new = || Arc::new(Mutex::new(TokenState::new(self.repeats_in_all.clone())));
-            let state = states
-                .entry(token.name.clone())
-                .or_insert_with(|| before.remove(&token.name).unwrap_or_else(new))
-                .clone();
+            let state = states.entry(token.name.clone()).or_insert_with(new).clone();
             registry.tokens.insert(hash(&token.id), Arc::new(Token::new(token, channel.clone(), state)));
         }
-        registry.channels.insert(channel.id.clone(), Registered { channel, record, states });
+        registry.channels.insert(channel.id.clone(), Registered { channel, record });
     }
 
     // === Keys ===
@@ -223,6 +218,7 @@ impl Hub {
         }
         let key = format!("lpk_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         self.store.add_key_hash(&hash(&key))?;
+        self.store.commit()?;
         self.accept_key(&key);
         Ok(Some(key))
     }
@@ -259,24 +255,28 @@ impl Hub {
     /// Creates a channel or sets its tokens: missing names are made, names not given are removed, the rest
     /// keep their ids. Returns the record and whether the channel is new.
     pub(crate) fn put_channel(&self, id: &str, names: &[String]) -> Result<(ChannelRecord, bool), HubError> {
-        let _changing = lock(&self.changing);
+        let changing = lock(&self.changing);
         let existing = self.record(id);
         let is_new = existing.is_none();
         let mut record = existing.unwrap_or_default();
         set_tokens(&mut record, names);
         self.put_record(id, &record)?;
+        drop(changing);
+        self.store.commit()?;
         Ok((record, is_new))
     }
 
     /// Creates a channel that must not be there yet.
     pub(crate) fn create_channel(&self, id: &str, names: &[String]) -> Result<ChannelRecord, HubError> {
-        let _changing = lock(&self.changing);
+        let changing = lock(&self.changing);
         if self.record(id).is_some() {
             return Err(HubError::Exists);
         }
         let mut record = ChannelRecord::default();
         set_tokens(&mut record, names);
         self.put_record(id, &record)?;
+        drop(changing);
+        self.store.commit()?;
         Ok(record)
     }
 
@@ -293,6 +293,8 @@ impl Hub {
         let _changing = lock(&self.changing);
         let record = self.record(id).ok_or(HubError::NotFound)?;
         self.store.put_channel(id, None)?;
+        // Before anyone can make it anew: what that one is reserved may not be removed with what this one was.
+        self.store.commit()?;
         let mut registry = self.write_registry();
         registry.forget_tokens(&record);
         let removed = registry.channels.remove(id);
@@ -311,17 +313,21 @@ impl Hub {
         Ok(())
     }
 
-    /// Changes a channel's record in the store, then in the registry.
+    /// Changes a channel's record, and waits until that is on the disk. The change holds from when it is queued, so that
+    /// the next one need not wait for the disk; where the store fails, it holds until the end of this process.
     fn change<T>(
         &self,
         id: &str,
         change: impl FnOnce(&mut ChannelRecord) -> Result<T, HubError>,
     ) -> Result<(Arc<Channel>, T), HubError> {
-        let _changing = lock(&self.changing);
-        self.change_locked(id, change)
+        let changing = lock(&self.changing);
+        let changed = self.change_locked(id, change)?;
+        drop(changing);
+        self.store.commit()?;
+        Ok(changed)
     }
 
-    /// As [`Hub::change`], for who holds `changing`.
+    /// As [`Hub::change`], for who holds `changing` and calls [`Store::commit`].
     fn change_locked<T>(
         &self,
         id: &str,

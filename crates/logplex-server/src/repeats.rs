@@ -32,6 +32,12 @@ pub(crate) struct Fingerprint(u64, u64);
 pub(crate) struct Repeats {
     /// How many ids all tokens remember together.
     in_all: Arc<AtomicUsize>,
+    /// Nothing for most of many tokens, to which no request ever comes.
+    ids: Option<Box<Ids>>,
+}
+
+#[derive(Debug, Default)]
+struct Ids {
     keys: [RandomState; 2],
     seen: HashMap<Fingerprint, Instant>,
     order: VecDeque<Fingerprint>,
@@ -39,52 +45,58 @@ pub(crate) struct Repeats {
 
 impl Repeats {
     pub(crate) fn new(in_all: Arc<AtomicUsize>) -> Repeats {
-        let keys = [RandomState::new(), RandomState::new()];
-        Repeats { in_all, keys, seen: HashMap::new(), order: VecDeque::new() }
+        Repeats { in_all, ids: None }
     }
 
     /// What to know a request by; `None` if its id is not one to remember.
-    pub(crate) fn fingerprint(&self, id: &str, body_len: usize, messages: usize) -> Option<Fingerprint> {
+    pub(crate) fn fingerprint(&mut self, id: &str, body_len: usize, messages: usize) -> Option<Fingerprint> {
+        if id.is_empty() || id.len() > ID_MAX {
+            return None;
+        }
         let request = (id, body_len, messages);
-        let [one, other] = &self.keys;
-        (!id.is_empty() && id.len() <= ID_MAX)
-            .then(|| Fingerprint(one.hash_one(request), other.hash_one(request)))
+        let [one, other] = &self.ids.get_or_insert_default().keys;
+        Some(Fingerprint(one.hash_one(request), other.hash_one(request)))
     }
 
     /// Whether this request was remembered within the last five minutes.
     pub(crate) fn contains(&self, fingerprint: Fingerprint, now: Instant) -> bool {
-        self.seen.get(&fingerprint).is_some_and(|at| now.duration_since(*at) < REMEMBERED_FOR)
+        let at = self.ids.as_ref().and_then(|ids| ids.seen.get(&fingerprint));
+        at.is_some_and(|at| now.duration_since(*at) < REMEMBERED_FOR)
     }
 
     /// Remembers a request that was taken.
     pub(crate) fn insert(&mut self, fingerprint: Fingerprint, now: Instant) {
-        while let Some(oldest) = self.order.front() {
-            let expired = self.seen.get(oldest).is_none_or(|at| now.duration_since(*at) >= REMEMBERED_FOR);
-            let full = self.order.len() >= IDS_PER_TOKEN || self.in_all.load(Ordering::Relaxed) >= IDS_IN_ALL;
+        let (ids, in_all) = (self.ids.get_or_insert_default(), &self.in_all);
+        while let Some(oldest) = ids.order.front() {
+            let expired = ids.seen.get(oldest).is_none_or(|at| now.duration_since(*at) >= REMEMBERED_FOR);
+            let full = ids.order.len() >= IDS_PER_TOKEN || in_all.load(Ordering::Relaxed) >= IDS_IN_ALL;
             if !expired && !full {
                 break;
             }
-            self.forget_oldest();
+            ids.forget_oldest(in_all);
         }
-        if self.in_all.load(Ordering::Relaxed) >= IDS_IN_ALL {
+        if in_all.load(Ordering::Relaxed) >= IDS_IN_ALL {
             return;
         }
-        if self.seen.insert(fingerprint, now).is_none() {
-            self.order.push_back(fingerprint);
-            self.in_all.fetch_add(1, Ordering::Relaxed);
+        if ids.seen.insert(fingerprint, now).is_none() {
+            ids.order.push_back(fingerprint);
+            in_all.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
 
-    fn forget_oldest(&mut self) {
+impl Ids {
+    fn forget_oldest(&mut self, in_all: &AtomicUsize) {
         if let Some(oldest) = self.order.pop_front() {
             self.seen.remove(&oldest);
-            self.in_all.fetch_sub(1, Ordering::Relaxed);
+            in_all.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Repeats {
     fn drop(&mut self) {
-        self.in_all.fetch_sub(self.order.len(), Ordering::Relaxed);
+        let remembered = self.ids.as_ref().map_or(0, |ids| ids.order.len());
+        self.in_all.fetch_sub(remembered, Ordering::Relaxed);
     }
 }

@@ -52,12 +52,28 @@ fn the_drain_form_has_no_msgid_and_no_structured_data() {
 }
 
 #[test]
+fn lines_are_shared_while_somebody_holds_them() {
+    let head = "<13>1 2012-07-22T00:06:26Z h a p - -";
+    let texts = ["one\n", "", "two\nthree\r\n", "é"].map(|text| format!("{head} {text}"));
+    let batch = batch(&texts.each_ref().map(String::as_str));
+    let expected: Vec<String> = (0..4).map(|index| line(&batch, index)).collect();
+    let first = batch.lines();
+    for (from, to) in [(0, 4), (0, 0), (4, 4), (1, 3), (3, 4)] {
+        assert_eq!(first.of(from..to), expected[from..to].concat(), "{from}..{to}");
+    }
+    assert!(Arc::ptr_eq(&first, &batch.lines()));
+    drop(first);
+    assert!(batch.rendered.lock().unwrap().lines.upgrade().is_none());
+    assert_eq!(batch.lines().of(0..4), expected.concat());
+}
+
+#[test]
 fn the_drain_form_is_shared_while_somebody_holds_it() {
     let batch = batch(&["hello"]);
     let first = batch.drain_form();
     assert!(Arc::ptr_eq(&first, &batch.drain_form()));
     drop(first);
-    assert!(batch.rendered.lock().unwrap().iter().all(|form| form.upgrade().is_none()));
+    assert!(batch.rendered.lock().unwrap().frames.iter().all(|form| form.upgrade().is_none()));
     let (drain, strict) = (batch.drain_form(), batch.strict_form());
     assert_ne!(wire(&drain), wire(&strict));
     assert!(Arc::ptr_eq(&strict, &batch.strict_form()));

@@ -220,9 +220,8 @@ pub(super) async fn get_stats(_: ApiKey, State(app): State<Arc<App>>, Path(id): 
     let channel = app.hub.channel(&id).ok_or_else(|| refused(HubError::NotFound))?;
     let tokens: Vec<Value> = app
         .hub
-        .tokens()
+        .tokens_of(&id)
         .iter()
-        .filter(|token| Arc::ptr_eq(&token.channel, &channel))
         .map(|token| {
             let counts = token.counts();
             json!({

@@ -51,7 +51,7 @@ pub(super) async fn post_channel(_: ApiKey, State(app): State<Arc<App>>, Payload
     });
     let (id, record) = made.await.map_err(refused)?;
     let tokens: Map<String, Value> =
-        record.tokens.into_iter().map(|token| (token.name, token.id.into())).collect();
+        record.tokens.into_iter().map(|token| (token.name.to_string(), token.id.as_ref().into())).collect();
     Ok(created(json!({ "channel_id": id, "tokens": tokens })))
 }
 

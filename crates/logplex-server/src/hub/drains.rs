@@ -118,7 +118,7 @@ impl Hub {
     /// Pauses or resumes a drain of this channel, over restarts too.
     pub(crate) fn pause_drain(&self, channel: &str, id: u64, paused: bool) -> Result<Arc<Drain>, HubError> {
         // The order under way is the order in the store: no other change comes between the two.
-        let _changing = lock(&self.changing);
+        let changing = lock(&self.changing);
         let (channel, ()) = self.change_locked(channel, |record| {
             let drain = record.drains.iter_mut().find(|drain| drain.id == id && drain.url.is_some());
             drain.ok_or(HubError::NotFound)?.paused = paused;
@@ -130,6 +130,8 @@ impl Hub {
         } else {
             drain.resume()
         }
+        drop(changing);
+        self.store.commit()?;
         Ok(drain)
     }
 

@@ -82,6 +82,7 @@ impl Hub {
         registry.sessions.insert(id, Session::new(record.clone()));
         drop(registry);
         self.store.put_session(&id.to_string(), Some(&record))?;
+        self.store.commit()?;
         Ok(id)
     }
 
@@ -118,6 +119,7 @@ impl Hub {
             }
             self.store.put_session(&id.to_string(), None)?;
         }
+        self.store.commit()?;
         Ok(revoked.len())
     }
 
@@ -142,9 +144,9 @@ impl Hub {
             self.store.put_session(&id.to_string(), None)?;
         }
         for (id, record) in renewed {
-            self.store.renew_session(&id.to_string(), &record)?;
+            self.store.put_session(&id.to_string(), Some(&record))?;
         }
-        Ok(())
+        self.store.commit()
     }
 }
 

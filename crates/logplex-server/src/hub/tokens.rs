@@ -30,6 +30,15 @@ impl Hub {
         registry.tokens.values().filter(first).cloned().collect()
     }
 
+    /// As [`Hub::tokens`], of one channel.
+    pub(crate) fn tokens_of(&self, channel: &str) -> Vec<Arc<Token>> {
+        let registry = self.registry();
+        let Some(registered) = registry.channels.get(channel) else { return Vec::new() };
+        let mut seen = HashSet::new();
+        let first = registered.record.tokens.iter().filter(|token| seen.insert(&token.name));
+        first.filter_map(|token| registry.tokens.get(&hash(&token.id)).cloned()).collect()
+    }
+
     /// The token with this secret, if it may still be used.
     pub(crate) fn token(&self, id: &str) -> Option<Arc<Token>> {
         self.registry().tokens.get(&hash(id)).filter(|token| token.is_valid()).cloned()
@@ -54,7 +63,7 @@ impl Hub {
         let until = Utc::now() + grace;
         self.change(channel, |record| {
             let mut found = false;
-            for old in record.tokens.iter_mut().filter(|token| token.name == name) {
+            for old in record.tokens.iter_mut().filter(|token| &*token.name == name) {
                 found = true;
                 // One that was replaced before keeps the end it was given then.
                 old.until.get_or_insert(until);
@@ -70,7 +79,7 @@ impl Hub {
             let before = record.tokens.len();
             record
                 .tokens
-                .retain(|token| token.name != name || (which == Which::Replaced && token.until.is_none()));
+                .retain(|token| &*token.name != name || (which == Which::Replaced && token.until.is_none()));
             match before - record.tokens.len() {
                 0 => Err(HubError::NotFound),
                 removed => Ok(removed),
@@ -108,16 +117,17 @@ impl Hub {
 pub(super) fn set_tokens(record: &mut ChannelRecord, names: &[String]) {
     let before = std::mem::take(&mut record.tokens);
     for name in names {
-        if record.tokens.iter().any(|token| token.name == *name) {
+        if record.tokens.iter().any(|token| &*token.name == name.as_str()) {
             continue;
         }
-        let kept: Vec<TokenRecord> = before.iter().filter(|token| token.name == *name).cloned().collect();
+        let kept: Vec<TokenRecord> =
+            before.iter().filter(|token| &*token.name == name.as_str()).cloned().collect();
         if kept.is_empty() { record.tokens.push(new_token(name)) } else { record.tokens.extend(kept) }
     }
 }
 
 fn new_token(name: &str) -> TokenRecord {
-    TokenRecord { id: format!("t.{}", Uuid::new_v4()), name: name.to_owned(), until: None }
+    TokenRecord { id: format!("t.{}", Uuid::new_v4()).into(), name: name.into(), until: None }
 }
 
 fn push_token(record: &mut ChannelRecord, token: TokenRecord) -> Result<(), HubError> {
@@ -159,6 +169,6 @@ mod tests {
             ChannelRecord { tokens: vec![old.clone(), gone, current.clone()], drains: Vec::new() };
         set_tokens(&mut record, &["c".to_owned(), "a".to_owned(), "c".to_owned()]);
         let [made, kept @ ..] = record.tokens.as_slice() else { panic!("{record:?}") };
-        assert_eq!((made.name.as_str(), kept), ("c", &[old, current][..]));
+        assert_eq!((&*made.name, kept), ("c", &[old, current][..]));
     }
 }

@@ -115,7 +115,10 @@ impl Feed {
             } else {
                 match mailbox.take(&TAKE, stopping || due_at.is_none_or(|at| now >= at)) {
                     Found::Work(taken, gap) => return Next::Lines(self.write_live(taken, gap)),
-                    Found::Nothing { untold } => (due_at.filter(|_| untold), untold),
+                    Found::Nothing { untold } => {
+                        self.page.forget();
+                        (due_at.filter(|_| untold), untold)
+                    }
                 }
             };
             tokio::select! {
@@ -178,9 +181,7 @@ impl Feed {
             let next = taken.parts().first().map(|part| sequences(part).start);
             self.page.write_gap(gap, true, next);
         }
-        for part in taken.parts() {
-            self.page.write_part(part);
-        }
+        self.page.write_parts(taken.parts());
         self.under_way = UnderWay::Live(taken, gap);
         self.page.take()
     }

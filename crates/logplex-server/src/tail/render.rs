@@ -1,9 +1,10 @@
 //! How messages are written to a tail: as lines or as JSON, each alone or as an event of a stream of events.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use chrono::Utc;
-use logplex_core::{Batch, Gap, Notice, Part};
+use logplex_core::{Batch, Chunk, Gap, Lines, Notice, Part};
 use serde_json::{Value, json};
 
 /// A piece holds at most this, but for a single longer line.
@@ -36,12 +37,15 @@ pub(super) struct Page {
     pieces: Vec<String>,
     piece: String,
     line: String,
+    /// What others may take over as long as this is here, see [`Page::forget`].
+    shared: Vec<Arc<Lines>>,
 }
 
 impl Page {
     pub(super) fn new(form: Form, epoch: u64) -> Page {
         let prefix = format!("{epoch:016x}-");
-        Page { form, prefix, pieces: Vec::new(), piece: String::new(), line: String::new() }
+        let (piece, line) = Default::default();
+        Page { form, prefix, pieces: Vec::new(), piece, line, shared: Vec::new() }
     }
 
     /// All that was written since the last time; no piece but for a longer line has more than 256 KiB.
@@ -50,6 +54,34 @@ impl Page {
             self.pieces.push(std::mem::take(&mut self.piece));
         }
         std::mem::take(&mut self.pieces)
+    }
+
+    /// Writes the parts that were taken at once. What was shared of those before is not needed any more.
+    pub(super) fn write_parts(&mut self, parts: &[Part<Batch>]) {
+        let before = std::mem::take(&mut self.shared);
+        for part in parts {
+            let batch = part.chunk();
+            // All readers of a channel that show lines show the same ones, unless little is left of a batch for this one.
+            let shares = self.form == Form::default() && part.size() * 2 > batch.size(0..batch.count());
+            if !shares {
+                self.write_part(part);
+                continue;
+            }
+            let lines = batch.lines();
+            let text = lines.of(part.range());
+            if self.piece.len() + text.len() <= PIECE_MAX {
+                self.piece.push_str(text);
+            } else {
+                part.range().for_each(|index| self.push(lines.of(index..index + 1)));
+            }
+            self.shared.push(lines);
+        }
+        drop(before);
+    }
+
+    /// Nothing came for a while: whoever was to share what was written last has done so.
+    pub(super) fn forget(&mut self) {
+        self.shared = Vec::new();
     }
 
     pub(super) fn write_part(&mut self, part: &Part<Batch>) {
@@ -122,11 +154,17 @@ impl Page {
         if self.form.events {
             self.line.push('\n');
         }
-        if !self.piece.is_empty() && self.piece.len() + self.line.len() > PIECE_MAX {
+        let mut line = std::mem::take(&mut self.line);
+        self.push(&line);
+        line.clear();
+        self.line = line;
+    }
+
+    fn push(&mut self, line: &str) {
+        if !self.piece.is_empty() && self.piece.len() + line.len() > PIECE_MAX {
             self.pieces.push(std::mem::take(&mut self.piece));
         }
-        self.piece.push_str(&self.line);
-        self.line.clear();
+        self.piece.push_str(line);
     }
 
     fn message_json(&self, part: &Part<Batch>, index: usize) -> Value {

@@ -43,6 +43,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::doubt::Doubt;
 use super::line::{End, Line};
 use super::retry::{self, Verdict};
 use super::stop::{Stop, is_due, rest_until, stopped};
@@ -53,13 +54,6 @@ use crate::ledger::LossReason;
 /// With more than this in flight nothing else is written. Four times what a request mostly holds, and enough for
 /// 10 MB a second to a peer 50 ms away.
 const WINDOW: usize = 512 * 1024;
-
-/// How long what was acknowledged is in doubt. A process that lives reads within milliseconds; and all that is in
-/// doubt when a peer resets is told as lost, though most of it was read, so longer is not safer.
-const DOUBT: Duration = Duration::from_millis(100);
-
-/// The most bytes in doubt, so that a fast stream does not hold more in memory than that.
-const MOST_DOUBT: usize = 1024 * 1024;
 
 /// How long a peer that has closed its side may take to read what was under way.
 const HEARD_OUT: Duration = Duration::from_secs(1);
@@ -94,8 +88,6 @@ pub struct SyslogOutlet {
     line: Option<Line>,
     /// How long the connection may be idle; another for each.
     idle_close: Duration,
-    /// How long something is in doubt.
-    pub(super) doubt_time: Duration,
     /// What was handed over and is not known to be acknowledged, oldest first.
     flight: VecDeque<Flight>,
     /// How many of these the connection was given, whole.
@@ -114,9 +106,8 @@ pub struct SyslogOutlet {
     connect_at: Option<Instant>,
     /// Whether the connection delivered anything.
     has_delivered: bool,
-    /// What was acknowledged and is in doubt.
-    doubt: VecDeque<Doubt>,
-    settled: VecDeque<Settled>,
+    /// What was acknowledged, and what became of it.
+    pub(super) doubt: Doubt,
 }
 
 /// What is left of a request.
@@ -125,13 +116,6 @@ struct Flight {
     messages: u32,
     /// Whether a connection broke that had been given some of it.
     unanswered: bool,
-}
-
-#[derive(Debug)]
-struct Doubt {
-    messages: u32,
-    bytes: usize,
-    since: Instant,
 }
 
 /// How an attempt ended before all was written.
@@ -153,7 +137,6 @@ impl SyslogOutlet {
             idle_close: config.idle_close,
             config,
             line: None,
-            doubt_time: DOUBT,
             flight: VecDeque::new(),
             written: 0,
             passed: 0,
@@ -163,8 +146,7 @@ impl SyslogOutlet {
             breaks: 0,
             connect_at: None,
             has_delivered: false,
-            doubt: VecDeque::new(),
-            settled: VecDeque::new(),
+            doubt: Doubt::new(),
         }
     }
 
@@ -264,7 +246,7 @@ impl SyslogOutlet {
             Verdict::Delivered(_) => LossReason::Unanswered,
         };
         let lost = self.flight.pop_front().map_or(0, |oldest| oldest.messages);
-        self.settle(lost, Err(reason));
+        self.doubt.settle(lost, Err(reason));
         GivenUp { reason, attempts, last: error.into() }
     }
 
@@ -275,7 +257,7 @@ impl SyslogOutlet {
         let unanswered = self.flight.iter().any(|flight| flight.unanswered);
         for Flight { messages, unanswered, .. } in std::mem::take(&mut self.flight) {
             let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
-            self.settle(messages, Err(reason));
+            self.doubt.settle(messages, Err(reason));
         }
         let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
         GivenUp { reason, attempts, last: AttemptError::Stopped.into() }
@@ -283,31 +265,31 @@ impl SyslogOutlet {
 
     /// The next messages whose fate is known.
     pub fn settled(&mut self) -> Option<Settled> {
-        self.judge();
-        self.settled.pop_front()
+        if !self.doubt.has_settled() {
+            self.judge();
+        }
+        self.doubt.told()
     }
 
     /// Settles what has been in doubt for long enough.
     fn judge(&mut self) {
         self.take_acknowledged();
         let now = Instant::now();
-        let mut bytes: usize = self.doubt.iter().map(|doubt| doubt.bytes).sum();
-        while let Some(oldest) = self.doubt.front()
-            && (bytes - oldest.bytes >= MOST_DOUBT || now >= oldest.since + self.doubt_time)
-        {
+        while self.doubt.is_ripe(now) {
             // Time that passed is no sign to whoever comes late: a reset may be here that nobody has read, or after
             // which there was no attempt yet.
-            let broken = |line: &Line| line.end().map_or_else(|| line.is_over(), |end| end == End::Broken);
-            if self.line.as_ref().is_some_and(broken) {
+            if self.is_broken() {
                 self.drop_line(Err(LossReason::Unanswered));
                 break;
             }
-            bytes -= oldest.bytes;
-            let messages = oldest.messages;
-            self.doubt.pop_front();
-            self.settle(messages, Ok(()));
+            self.doubt.deliver_oldest();
             (self.has_delivered, self.breaks) = (true, 0);
         }
+    }
+
+    /// Whether the connection broke.
+    fn is_broken(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::is_broken)
     }
 
     /// Whether the connection has to deliver what it was given before it is given more.
@@ -332,7 +314,7 @@ impl SyslogOutlet {
     ///
     /// Safe: the connection stays as it is.
     pub async fn tend(&mut self) {
-        let certain = self.doubt.front().map(|doubt| doubt.since + self.doubt_time);
+        let certain = self.doubt.oldest_until();
         let look = (!self.flight.is_empty()).then(|| Instant::now() + LATER);
         let Some(line) = &mut self.line else { return self.wait_for_settled().await };
         let too_old = after(line.used, self.idle_close);
@@ -351,7 +333,7 @@ impl SyslogOutlet {
 
     /// Without a connection nothing can happen any more, unless something is settled, or to be written, already.
     async fn wait_for_settled(&self) {
-        if self.settled.is_empty() && self.doubt.is_empty() && self.flight.is_empty() {
+        if !self.doubt.has_settled() && self.doubt.is_empty() && self.flight.is_empty() {
             future::pending().await
         }
     }
@@ -386,7 +368,7 @@ impl SyslogOutlet {
             self.flush(stop, &mut observe).await.ok();
         }
         if let Some(line) = &mut self.line {
-            let certain = self.doubt.back().map_or_else(Instant::now, |doubt| doubt.since + self.doubt_time);
+            let certain = self.doubt.newest_until().unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
                 () = stopped(stop) => {}
@@ -441,7 +423,7 @@ impl SyslogOutlet {
         self.passed += bytes as u64;
         self.has_worked = true;
         (self.attempts, self.waits_since) = (0, since);
-        self.doubt.push_back(Doubt { messages, bytes, since });
+        self.doubt.begin(messages, bytes, since);
     }
 
     /// Lets go of the connection. What it got acknowledged, and whatever is in doubt, came to `outcome`; what else it
@@ -474,15 +456,7 @@ impl SyslogOutlet {
         if outcome.is_ok() && !self.doubt.is_empty() {
             self.breaks = 0;
         }
-        for doubt in std::mem::take(&mut self.doubt) {
-            self.settle(doubt.messages, outcome);
-        }
-    }
-
-    fn settle(&mut self, messages: u32, outcome: Result<(), LossReason>) {
-        if messages > 0 {
-            self.settled.push_back(Settled { messages, outcome });
-        }
+        self.doubt.end(outcome);
     }
 
     /// One attempt: until all is written and no more than [`WINDOW`] in flight.
@@ -509,7 +483,7 @@ impl SyslogOutlet {
     /// Writes all that is not written, over a new connection if there is none; on trial only the first request.
     async fn send(&mut self) -> Result<(), AttemptError> {
         match &mut self.line {
-            Some(line) if line.end().is_some() => return Err(why_ended(line)),
+            Some(line) if line.end().is_some() => return Err(line.why_ended()),
             None if !self.flight.is_empty() => self.connect().await?,
             _ => {}
         }
@@ -521,7 +495,7 @@ impl SyslogOutlet {
             let Some(line) = &mut self.line else { return Err(AttemptError::Closed) };
             match timeout(STALLED, line.write(&body)).await {
                 Ok(true) => self.written += 1,
-                Ok(false) => return Err(why_ended(line)),
+                Ok(false) => return Err(line.why_ended()),
                 Err(_) => {
                     line.cut();
                     return Err(AttemptError::Stalled(STALLED));
@@ -548,7 +522,7 @@ impl SyslogOutlet {
     async fn wait_for_room(&mut self, most: usize) -> Result<(), AttemptError> {
         while let Some(line) = &mut self.line {
             if line.end().is_some() {
-                return Err(why_ended(line));
+                return Err(line.why_ended());
             }
             if line.in_flight() <= most as u64 {
                 break;
@@ -592,13 +566,6 @@ fn whole_frames(frames: &[u8], bytes: usize) -> (u32, usize) {
         count += 1;
     }
     (count, at)
-}
-
-fn why_ended(line: &mut Line) -> AttemptError {
-    match line.end() {
-        Some(End::Closed) => AttemptError::Closed,
-        _ => AttemptError::Reset(line.take_problem()),
-    }
 }
 
 /// A peer that has closed its side may still read, or answers what it gets with a reset: waits until that is known

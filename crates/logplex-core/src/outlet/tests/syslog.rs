@@ -63,13 +63,13 @@ fn all_of(messages: u32, outcome: Result<(), LossReason>) -> Vec<Settled> {
 async fn what_was_acknowledged_is_delivered_once_its_connection_has_stood() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
-    outlet.doubt_time = PATIENCE;
+    outlet.doubt.time = PATIENCE;
     for _ in 0..2 {
         deliver(&mut outlet).await.unwrap();
     }
     // Nobody has even accepted yet: the kernel acknowledges.
     assert_eq!(outlet.settled(), None);
-    outlet.doubt_time = Duration::from_millis(20);
+    outlet.doubt.time = Duration::from_millis(20);
     assert_eq!(settled(&mut outlet, 6).await, [Settled { messages: 3, outcome: Ok(()) }; 2]);
     let (mut peer, _) = listener.accept().await.unwrap();
     assert_eq!(read_frames(&mut peer).await, FRAMES);
@@ -96,7 +96,7 @@ async fn a_peer_that_closes_has_read_what_it_acknowledged() {
 async fn a_reset_that_nobody_has_read_is_no_delivery_however_late_one_looks() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
-    outlet.doubt_time = Duration::ZERO;
+    outlet.doubt.time = Duration::ZERO;
     deliver(&mut outlet).await.unwrap();
     let (peer, _) = listener.accept().await.unwrap();
     peer.readable().await.unwrap();
@@ -110,7 +110,7 @@ async fn what_a_reset_leaves_in_doubt_is_lost_and_not_sent_again() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
     break_one(&mut outlet, &listener).await;
-    outlet.doubt_time = Duration::from_millis(20);
+    outlet.doubt.time = Duration::from_millis(20);
     deliver(&mut outlet).await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
     assert_eq!(read_frames(&mut peer).await, FRAMES);
@@ -124,7 +124,7 @@ async fn what_a_reset_leaves_in_doubt_is_lost_and_not_sent_again() {
 async fn the_end_waits_for_the_peer_to_have_read_all() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
-    outlet.doubt_time = PATIENCE;
+    outlet.doubt.time = PATIENCE;
     deliver(&mut outlet).await.unwrap();
     let peer = async {
         let (mut peer, _) = listener.accept().await.unwrap();
@@ -191,7 +191,7 @@ async fn the_next_is_written_while_the_one_before_is_in_flight_and_both_again_if
 
 /// Has a connection break that was sent one request.
 async fn break_one(outlet: &mut SyslogOutlet, listener: &TcpListener) {
-    outlet.doubt_time = PATIENCE;
+    outlet.doubt.time = PATIENCE;
     deliver(outlet).await.unwrap();
     let (peer, _) = listener.accept().await.unwrap();
     peer.readable().await.unwrap();

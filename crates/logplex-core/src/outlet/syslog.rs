@@ -253,7 +253,7 @@ impl SyslogOutlet {
     /// The stop instant has come.
     fn give_up_all(&mut self) -> GivenUp {
         let attempts = self.attempts + u32::from(self.line.is_some());
-        self.drop_line(Ok(()));
+        self.drop_line(self.fate());
         let unanswered = self.flight.iter().any(|flight| flight.unanswered);
         for Flight { messages, unanswered, .. } in std::mem::take(&mut self.flight) {
             let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
@@ -278,8 +278,9 @@ impl SyslogOutlet {
         while self.doubt.is_ripe(now) {
             // Time that passed is no sign to whoever comes late: a reset may be here that nobody has read, or after
             // which there was no attempt yet.
-            if self.is_broken() {
-                self.drop_line(Err(LossReason::Unanswered));
+            let fate = self.fate();
+            if fate.is_err() {
+                self.drop_line(fate);
                 break;
             }
             self.doubt.deliver_oldest();
@@ -287,9 +288,9 @@ impl SyslogOutlet {
         }
     }
 
-    /// Whether the connection broke.
-    fn is_broken(&self) -> bool {
-        self.line.as_ref().is_some_and(Line::is_broken)
+    /// What becomes of all that is in doubt if the connection is let go of: delivered, unless a reset says otherwise.
+    fn fate(&self) -> Result<(), LossReason> {
+        if self.line.as_ref().is_some_and(Line::is_broken) { Err(LossReason::Unanswered) } else { Ok(()) }
     }
 
     /// Whether the connection has to deliver what it was given before it is given more.
@@ -327,7 +328,7 @@ impl SyslogOutlet {
         } else if certain.is_none() && look.is_none() {
             // TLS has a farewell of its own, without which a peer may believe that something is missing.
             timeout(HEARD_OUT, line.hang_up()).await.ok();
-            self.leave();
+            self.drop_line(Ok(()));
         }
     }
 
@@ -367,6 +368,10 @@ impl SyslogOutlet {
             // Given up or not, what became of it is in `settled`.
             self.flush(stop, &mut observe).await.ok();
         }
+        let fate = self.fate();
+        if fate.is_err() {
+            self.drop_line(fate);
+        }
         if let Some(line) = &mut self.line {
             let certain = self.doubt.newest_until().unwrap_or_else(Instant::now);
             tokio::select! {
@@ -377,13 +382,12 @@ impl SyslogOutlet {
             }
             self.end_idle_line();
         }
-        self.leave();
     }
 
-    /// Closes the connection, if there is one. It stood: what is in doubt is delivered. What was in flight is
-    /// forgotten, and for the caller to hand over again: all that is not settled then.
+    /// Closes the connection, if there is one. Unless it broke, it stood: what is in doubt is delivered. What was in
+    /// flight is forgotten, and for the caller to hand over again: all that is not settled then.
     pub fn leave(&mut self) {
-        self.drop_line(Ok(()));
+        self.drop_line(self.fate());
         self.flight.clear();
     }
 

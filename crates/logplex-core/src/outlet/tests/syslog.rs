@@ -304,3 +304,24 @@ async fn tls_is_verified() {
     let (read, settled) = timeout(PATIENCE, async { tokio::join!(peer, both) }).await.expect("TLS works");
     assert_eq!((read.as_slice(), settled), (FRAMES, all_of(3, Ok(()))));
 }
+
+#[tokio::test]
+async fn a_reset_that_nobody_has_read_is_no_delivery_at_the_end_either() {
+    for finishes in [true, false] {
+        let (listener, url) = listener().await;
+        let mut outlet = outlet(&url, config());
+        outlet.doubt.time = Duration::ZERO;
+        deliver(&mut outlet).await.unwrap();
+        let (peer, _) = listener.accept().await.unwrap();
+        peer.readable().await.unwrap();
+        // Unread bytes make this a reset.
+        drop(peer);
+        let (_never, mut stop) = watch::channel(None);
+        match finishes {
+            true => outlet.finish(&mut stop, |_| {}).await,
+            false => outlet.leave(),
+        }
+        let settled = outlet.settled();
+        assert_eq!(settled, Some(Settled { messages: 3, outcome: Err(Unanswered) }), "{finishes}");
+    }
+}

@@ -318,8 +318,9 @@ impl SyslogOutlet {
         let certain = self.doubt.oldest_until();
         let look = (!self.flight.is_empty()).then(|| Instant::now() + LATER);
         let Some(line) = &mut self.line else { return self.wait_for_settled().await };
-        let too_old = after(line.used, self.idle_close);
-        let wake = [certain, look].into_iter().flatten().fold(too_old, Instant::min);
+        let wake = [certain, look].into_iter().flatten().min();
+        // A connection that is old is closed once nothing is under way on it.
+        let wake = wake.unwrap_or_else(|| after(line.used, self.idle_close));
         if timeout_at(wake, line.ended()).await.is_ok() {
             return self.end_idle_line();
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::trust::tls_server;
@@ -324,4 +324,28 @@ async fn a_reset_that_nobody_has_read_is_no_delivery_at_the_end_either() {
         let settled = outlet.settled();
         assert_eq!(settled, Some(Settled { messages: 3, outcome: Err(Unanswered) }), "{finishes}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_old_is_looked_at_no_more_often_while_something_is_in_flight() {
+    // The kernel of a peer that does not read acknowledges some of it.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("syslog://{}", socket.local_addr().unwrap());
+    let _listener = socket.listen(1).unwrap();
+    let mut outlet = outlet(&url, OutletConfig { idle_close: Duration::ZERO, ..config() });
+    let (_never, mut stop) = watch::channel(None);
+    let text = Bytes::from([b"65000 ".as_slice(), &[b'x'; 65_000]].concat());
+    outlet.push(&Request::new(vec![text; 5], 5));
+    timeout(PATIENCE, outlet.write(&mut stop, |_| {})).await.expect("it is written").unwrap();
+    let mut looks = 0;
+    let looked = async {
+        loop {
+            outlet.tend().await;
+            looks += 1;
+        }
+    };
+    timeout(Duration::from_millis(200), looked).await.unwrap_err();
+    assert!((1..20).contains(&looks), "{looks} looks");
 }

@@ -29,8 +29,8 @@
 //! # Attempts
 //! A connection that ends while something is in flight is an attempt that failed, and so is one that cannot be
 //! made. One that has carried whole messages is followed by the next at once; else there is a pause as
-//! [`RetryPolicy`](super::RetryPolicy) says, by which the oldest request may be given up. Its time and its attempts
-//! count from the last acknowledgement. A connection that was not used within [`OutletConfig::idle_close`] is closed,
+//! [`RetryPolicy`](super::RetryPolicy) says, by which the oldest request may be given up, and with it what was handed
+//! over up to [`RetryPolicy::cap`](super::RetryPolicy) later. Time and attempts count from the last acknowledgement. A connection that was not used within [`OutletConfig::idle_close`] is closed,
 //! up to 5 s earlier so that many connections do not close in step. A peer that acknowledges nothing for 30 s is left:
 //! its connection is closed. What a peer says is read and thrown away.
 
@@ -114,6 +114,8 @@ pub struct SyslogOutlet {
 struct Flight {
     body: Bytes,
     messages: u32,
+    /// When it was handed over.
+    since: Instant,
     /// Whether a connection broke that had been given some of it.
     unanswered: bool,
 }
@@ -163,10 +165,11 @@ impl SyslogOutlet {
             [one] => one.clone(),
             parts => parts.concat().into(),
         };
+        let since = Instant::now();
         if self.flight.is_empty() {
-            (self.attempts, self.waits_since) = (0, Instant::now());
+            (self.attempts, self.waits_since) = (0, since);
         }
-        self.flight.push_back(Flight { body, messages: request.messages, unanswered: false });
+        self.flight.push_back(Flight { body, messages: request.messages, since, unanswered: false });
     }
 
     /// Whether [`write`](SyslogOutlet::write) has something to do: what was handed over is not written, or its
@@ -181,7 +184,7 @@ impl SyslogOutlet {
     ///
     /// # Errors
     ///
-    /// When the oldest request was given up, or at the stop instant all of them.
+    /// When the oldest request was given up, and others with it, or at the stop instant all of them.
     ///
     /// # Cancel safety
     ///
@@ -235,19 +238,26 @@ impl SyslogOutlet {
         }
     }
 
-    /// Gives up the oldest request.
+    /// Gives up the oldest request, and what was handed over hardly later, which has been tried for as long: one after
+    /// the other they would wait that long each, or be given up at an attempt each without a pause.
     fn give_up(&mut self, error: AttemptError) -> GivenUp {
         let attempts = std::mem::take(&mut self.attempts);
-        self.waits_since = Instant::now();
-        let unanswered = self.flight.front().is_some_and(|oldest| oldest.unanswered);
         let reason = match retry::judge_error(&error, LossReason::Stopped) {
-            _ if unanswered => LossReason::Unanswered,
             Verdict::Again(reason) | Verdict::Final(reason) => reason,
             Verdict::Delivered(_) => LossReason::Unanswered,
         };
-        let lost = self.flight.pop_front().map_or(0, |oldest| oldest.messages);
-        self.doubt.settle(lost, Err(reason));
-        GivenUp { reason, attempts, last: error.into() }
+        let as_long = after(self.waits_since, self.config.retry.cap);
+        let mut first = None;
+        while let Some(oldest) = self.flight.front()
+            && (first.is_none() || oldest.since <= as_long)
+        {
+            let reason = if oldest.unanswered { LossReason::Unanswered } else { reason };
+            self.doubt.settle(oldest.messages, Err(reason));
+            self.flight.pop_front();
+            first.get_or_insert(reason);
+        }
+        self.waits_since = self.flight.front().map_or_else(Instant::now, |next| next.since);
+        GivenUp { reason: first.unwrap_or(reason), attempts, last: error.into() }
     }
 
     /// The stop instant has come.

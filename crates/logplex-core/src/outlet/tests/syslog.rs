@@ -349,3 +349,18 @@ async fn a_connection_that_is_old_is_looked_at_no_more_often_while_something_is_
     timeout(Duration::from_millis(200), looked).await.unwrap_err();
     assert!((1..20).contains(&looks), "{looks} looks");
 }
+
+#[tokio::test]
+async fn what_was_handed_over_together_is_given_up_together() {
+    let (listener, url) = listener().await;
+    drop(listener);
+    let retry = RetryPolicy { max_age: Duration::from_millis(100), ..RetryPolicy::default() };
+    let mut outlet = outlet(&url, OutletConfig { retry, ..config() });
+    let (_never, mut stop) = watch::channel(None);
+    for _ in 0..50 {
+        outlet.push(&request());
+    }
+    let given_up = timeout(PATIENCE, outlet.write(&mut stop, |_| {})).await.unwrap().unwrap_err();
+    assert_eq!((given_up.reason, outlet.must_write()), (Unreachable, false));
+    assert_eq!(settled(&mut outlet, 150).await, [Settled { messages: 3, outcome: Err(Unreachable) }; 50]);
+}

@@ -297,3 +297,30 @@ fn few_measure_at_a_time_and_a_stop_does_not_wait_for_them() {
     server.term();
     (0..4).for_each(|_| next("the server is stopping"));
 }
+
+#[test]
+fn a_stop_waits_for_what_comes_over_a_connection_that_has_measured() {
+    let (mut server, sink) = (Server::start(), Sink::start());
+    let token = server.create_app("app");
+    server.add_drain("app", &sink.url(""));
+    let mut connection = server.connect();
+    let key = format!("Bearer {API_KEY}");
+    let measured = connection.request("GET", "/v3/top?seconds=0.1", &[("Authorization", &key)], b"");
+    measured.expect("an answer").expect(&[200]);
+
+    let body = router("H12");
+    let head = format!(
+        "POST /logs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\n\
+         Content-Type: application/logplex-1\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.send_raw(head.as_bytes()).expect("sent");
+    assert_eq!(connection.interim().expect("the body is waited for"), 100);
+    server.signal(Signal::SIGTERM);
+    wait_for("the stop to begin", || {
+        server.stderr().iter().any(|line| line.contains("stopping")).then_some(())
+    });
+    connection.send_raw(&body).expect("sent");
+    assert_eq!(connection.response().expect("an answer").status, 204);
+    assert_eq!((server.wait().code(), sink.received().len()), (Some(0), 1));
+}

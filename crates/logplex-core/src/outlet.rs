@@ -36,6 +36,7 @@ use crate::ledger::LossReason;
 mod config;
 mod connect;
 mod connection;
+mod doubt;
 mod endpoint;
 mod error;
 mod guard;

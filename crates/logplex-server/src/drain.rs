@@ -1,9 +1,9 @@
 //! A drain: a destination, the ring of what it has yet to get, and the worker that sends.
 //!
 //! The worker exists only while there is work or an idle connection worth keeping. It takes what is there, up
-//! to the target size, and sends at once; while its one request is in flight the ring collects, so that
-//! batches grow with the load by themselves. What is in flight is outside the ring: a stalled drain holds at
-//! most one request and 1,024 messages.
+//! to the target size, and sends at once; while its request is in flight the ring collects, so that
+//! batches grow with the load by themselves. What is in flight is outside the ring: a stalled http drain holds at
+//! most one request and 1,024 messages, a syslog drain what its outlet's window has room for instead of the one.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;

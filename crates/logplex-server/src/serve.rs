@@ -288,6 +288,7 @@ async fn serve_connection(
     }
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        at_work.begin();
         if is_posted(&request) {
             return Either::Left(post_logs(app.clone(), request).map(Ok));
         }

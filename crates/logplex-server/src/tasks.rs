@@ -51,16 +51,25 @@ impl Tasks {
 
 /// Held by a connection while a stop waits for it in the stage of requests; clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct AtWork(Arc<Mutex<Option<TaskTrackerToken>>>);
+pub(crate) struct AtWork {
+    stage: Tasks,
+    held: Arc<Mutex<Option<TaskTrackerToken>>>,
+}
 
 impl AtWork {
     /// Held from here on for `stage`.
     pub(crate) fn new(stage: &Tasks) -> AtWork {
-        AtWork(Arc::new(Mutex::new(Some(stage.tracker.token()))))
+        let held = Arc::new(Mutex::new(Some(stage.tracker.token())));
+        AtWork { stage: stage.clone(), held }
     }
 
     /// What the connection does from here on is waited for in another stage.
     pub(crate) fn rest(&self) {
-        drop(lock(&self.0).take());
+        drop(lock(&self.held).take());
+    }
+
+    /// The connection has brought another request: held again if it rested.
+    pub(crate) fn begin(&self) {
+        lock(&self.held).get_or_insert_with(|| self.stage.tracker.token());
     }
 }

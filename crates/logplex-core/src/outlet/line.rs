@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connect::{Secured, connect_as};
-use super::error::ConnectError;
+use super::error::{AttemptError, ConnectError};
 use super::{Endpoint, OutletConfig};
 
 /// TLS records hold no more. What went ahead of a record that was acknowledged is known to be acknowledged.
@@ -212,9 +212,20 @@ impl Line {
         self.end
     }
 
-    /// Why it broke; once.
-    pub(super) fn take_problem(&mut self) -> io::Error {
-        self.problem.take().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    /// Whether it broke, also if nobody has read that yet. Of one that was not hung up.
+    pub(super) fn is_broken(&self) -> bool {
+        self.end.map_or_else(|| self.is_over(), |end| end == End::Broken)
+    }
+
+    /// Why it ended; what was wrong is said once.
+    pub(super) fn why_ended(&mut self) -> AttemptError {
+        match self.end {
+            Some(End::Closed) => AttemptError::Closed,
+            _ => {
+                let problem = self.problem.take();
+                AttemptError::Reset(problem.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
+            }
+        }
     }
 
     /// Breaks the connection: what the kernels still hold of it goes nowhere.

@@ -29,8 +29,8 @@
 //! # Attempts
 //! A connection that ends while something is in flight is an attempt that failed, and so is one that cannot be
 //! made. One that has carried whole messages is followed by the next at once; else there is a pause as
-//! [`RetryPolicy`](super::RetryPolicy) says, by which the oldest request may be given up. Its time and its attempts
-//! count from the last acknowledgement. A connection that was not used within [`OutletConfig::idle_close`] is closed,
+//! [`RetryPolicy`](super::RetryPolicy) says, by which the oldest request may be given up, and with it what was handed
+//! over up to [`RetryPolicy::cap`](super::RetryPolicy) later. Time and attempts count from the last acknowledgement. A connection that was not used within [`OutletConfig::idle_close`] is closed,
 //! up to 5 s earlier so that many connections do not close in step. A peer that acknowledges nothing for 30 s is left:
 //! its connection is closed. What a peer says is read and thrown away.
 
@@ -43,6 +43,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::doubt::Doubt;
 use super::line::{End, Line};
 use super::retry::{self, Verdict};
 use super::stop::{Stop, is_due, rest_until, stopped};
@@ -53,13 +54,6 @@ use crate::ledger::LossReason;
 /// With more than this in flight nothing else is written. Four times what a request mostly holds, and enough for
 /// 10 MB a second to a peer 50 ms away.
 const WINDOW: usize = 512 * 1024;
-
-/// How long what was acknowledged is in doubt. A process that lives reads within milliseconds; and all that is in
-/// doubt when a peer resets is told as lost, though most of it was read, so longer is not safer.
-const DOUBT: Duration = Duration::from_millis(100);
-
-/// The most bytes in doubt, so that a fast stream does not hold more in memory than that.
-const MOST_DOUBT: usize = 1024 * 1024;
 
 /// How long a peer that has closed its side may take to read what was under way.
 const HEARD_OUT: Duration = Duration::from_secs(1);
@@ -94,8 +88,6 @@ pub struct SyslogOutlet {
     line: Option<Line>,
     /// How long the connection may be idle; another for each.
     idle_close: Duration,
-    /// How long something is in doubt.
-    pub(super) doubt_time: Duration,
     /// What was handed over and is not known to be acknowledged, oldest first.
     flight: VecDeque<Flight>,
     /// How many of these the connection was given, whole.
@@ -114,24 +106,18 @@ pub struct SyslogOutlet {
     connect_at: Option<Instant>,
     /// Whether the connection delivered anything.
     has_delivered: bool,
-    /// What was acknowledged and is in doubt.
-    doubt: VecDeque<Doubt>,
-    settled: VecDeque<Settled>,
+    /// What was acknowledged, and what became of it.
+    pub(super) doubt: Doubt,
 }
 
 /// What is left of a request.
 struct Flight {
     body: Bytes,
     messages: u32,
+    /// When it was handed over.
+    since: Instant,
     /// Whether a connection broke that had been given some of it.
     unanswered: bool,
-}
-
-#[derive(Debug)]
-struct Doubt {
-    messages: u32,
-    bytes: usize,
-    since: Instant,
 }
 
 /// How an attempt ended before all was written.
@@ -153,7 +139,6 @@ impl SyslogOutlet {
             idle_close: config.idle_close,
             config,
             line: None,
-            doubt_time: DOUBT,
             flight: VecDeque::new(),
             written: 0,
             passed: 0,
@@ -163,8 +148,7 @@ impl SyslogOutlet {
             breaks: 0,
             connect_at: None,
             has_delivered: false,
-            doubt: VecDeque::new(),
-            settled: VecDeque::new(),
+            doubt: Doubt::new(),
         }
     }
 
@@ -181,10 +165,11 @@ impl SyslogOutlet {
             [one] => one.clone(),
             parts => parts.concat().into(),
         };
+        let since = Instant::now();
         if self.flight.is_empty() {
-            (self.attempts, self.waits_since) = (0, Instant::now());
+            (self.attempts, self.waits_since) = (0, since);
         }
-        self.flight.push_back(Flight { body, messages: request.messages, unanswered: false });
+        self.flight.push_back(Flight { body, messages: request.messages, since, unanswered: false });
     }
 
     /// Whether [`write`](SyslogOutlet::write) has something to do: what was handed over is not written, or its
@@ -199,7 +184,7 @@ impl SyslogOutlet {
     ///
     /// # Errors
     ///
-    /// When the oldest request was given up, or at the stop instant all of them.
+    /// When the oldest request was given up, and others with it, or at the stop instant all of them.
     ///
     /// # Cancel safety
     ///
@@ -253,29 +238,36 @@ impl SyslogOutlet {
         }
     }
 
-    /// Gives up the oldest request.
+    /// Gives up the oldest request, and what was handed over hardly later, which has been tried for as long: one after
+    /// the other they would wait that long each, or be given up at an attempt each without a pause.
     fn give_up(&mut self, error: AttemptError) -> GivenUp {
         let attempts = std::mem::take(&mut self.attempts);
-        self.waits_since = Instant::now();
-        let unanswered = self.flight.front().is_some_and(|oldest| oldest.unanswered);
         let reason = match retry::judge_error(&error, LossReason::Stopped) {
-            _ if unanswered => LossReason::Unanswered,
             Verdict::Again(reason) | Verdict::Final(reason) => reason,
             Verdict::Delivered(_) => LossReason::Unanswered,
         };
-        let lost = self.flight.pop_front().map_or(0, |oldest| oldest.messages);
-        self.settle(lost, Err(reason));
-        GivenUp { reason, attempts, last: error.into() }
+        let as_long = after(self.waits_since, self.config.retry.cap);
+        let mut first = None;
+        while let Some(oldest) = self.flight.front()
+            && (first.is_none() || oldest.since <= as_long)
+        {
+            let reason = if oldest.unanswered { LossReason::Unanswered } else { reason };
+            self.doubt.settle(oldest.messages, Err(reason));
+            self.flight.pop_front();
+            first.get_or_insert(reason);
+        }
+        self.waits_since = self.flight.front().map_or_else(Instant::now, |next| next.since);
+        GivenUp { reason: first.unwrap_or(reason), attempts, last: error.into() }
     }
 
     /// The stop instant has come.
     fn give_up_all(&mut self) -> GivenUp {
         let attempts = self.attempts + u32::from(self.line.is_some());
-        self.drop_line(Ok(()));
+        self.drop_line(self.fate());
         let unanswered = self.flight.iter().any(|flight| flight.unanswered);
         for Flight { messages, unanswered, .. } in std::mem::take(&mut self.flight) {
             let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
-            self.settle(messages, Err(reason));
+            self.doubt.settle(messages, Err(reason));
         }
         let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
         GivenUp { reason, attempts, last: AttemptError::Stopped.into() }
@@ -283,31 +275,32 @@ impl SyslogOutlet {
 
     /// The next messages whose fate is known.
     pub fn settled(&mut self) -> Option<Settled> {
-        self.judge();
-        self.settled.pop_front()
+        if !self.doubt.has_settled() {
+            self.judge();
+        }
+        self.doubt.told()
     }
 
     /// Settles what has been in doubt for long enough.
     fn judge(&mut self) {
         self.take_acknowledged();
         let now = Instant::now();
-        let mut bytes: usize = self.doubt.iter().map(|doubt| doubt.bytes).sum();
-        while let Some(oldest) = self.doubt.front()
-            && (bytes - oldest.bytes >= MOST_DOUBT || now >= oldest.since + self.doubt_time)
-        {
+        while self.doubt.is_ripe(now) {
             // Time that passed is no sign to whoever comes late: a reset may be here that nobody has read, or after
             // which there was no attempt yet.
-            let broken = |line: &Line| line.end().map_or_else(|| line.is_over(), |end| end == End::Broken);
-            if self.line.as_ref().is_some_and(broken) {
-                self.drop_line(Err(LossReason::Unanswered));
+            let fate = self.fate();
+            if fate.is_err() {
+                self.drop_line(fate);
                 break;
             }
-            bytes -= oldest.bytes;
-            let messages = oldest.messages;
-            self.doubt.pop_front();
-            self.settle(messages, Ok(()));
+            self.doubt.deliver_oldest();
             (self.has_delivered, self.breaks) = (true, 0);
         }
+    }
+
+    /// What becomes of all that is in doubt if the connection is let go of: delivered, unless a reset says otherwise.
+    fn fate(&self) -> Result<(), LossReason> {
+        if self.line.as_ref().is_some_and(Line::is_broken) { Err(LossReason::Unanswered) } else { Ok(()) }
     }
 
     /// Whether the connection has to deliver what it was given before it is given more.
@@ -332,11 +325,12 @@ impl SyslogOutlet {
     ///
     /// Safe: the connection stays as it is.
     pub async fn tend(&mut self) {
-        let certain = self.doubt.front().map(|doubt| doubt.since + self.doubt_time);
+        let certain = self.doubt.oldest_until();
         let look = (!self.flight.is_empty()).then(|| Instant::now() + LATER);
         let Some(line) = &mut self.line else { return self.wait_for_settled().await };
-        let too_old = after(line.used, self.idle_close);
-        let wake = [certain, look].into_iter().flatten().fold(too_old, Instant::min);
+        let wake = [certain, look].into_iter().flatten().min();
+        // A connection that is old is closed once nothing is under way on it.
+        let wake = wake.unwrap_or_else(|| after(line.used, self.idle_close));
         if timeout_at(wake, line.ended()).await.is_ok() {
             return self.end_idle_line();
         }
@@ -345,13 +339,13 @@ impl SyslogOutlet {
         } else if certain.is_none() && look.is_none() {
             // TLS has a farewell of its own, without which a peer may believe that something is missing.
             timeout(HEARD_OUT, line.hang_up()).await.ok();
-            self.leave();
+            self.drop_line(Ok(()));
         }
     }
 
     /// Without a connection nothing can happen any more, unless something is settled, or to be written, already.
     async fn wait_for_settled(&self) {
-        if self.settled.is_empty() && self.doubt.is_empty() && self.flight.is_empty() {
+        if !self.doubt.has_settled() && self.doubt.is_empty() && self.flight.is_empty() {
             future::pending().await
         }
     }
@@ -385,8 +379,12 @@ impl SyslogOutlet {
             // Given up or not, what became of it is in `settled`.
             self.flush(stop, &mut observe).await.ok();
         }
+        let fate = self.fate();
+        if fate.is_err() {
+            self.drop_line(fate);
+        }
         if let Some(line) = &mut self.line {
-            let certain = self.doubt.back().map_or_else(Instant::now, |doubt| doubt.since + self.doubt_time);
+            let certain = self.doubt.newest_until().unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
                 () = stopped(stop) => {}
@@ -395,13 +393,12 @@ impl SyslogOutlet {
             }
             self.end_idle_line();
         }
-        self.leave();
     }
 
-    /// Closes the connection, if there is one. It stood: what is in doubt is delivered. What was in flight is
-    /// forgotten, and for the caller to hand over again: all that is not settled then.
+    /// Closes the connection, if there is one. Unless it broke, it stood: what is in doubt is delivered. What was in
+    /// flight is forgotten, and for the caller to hand over again: all that is not settled then.
     pub fn leave(&mut self) {
-        self.drop_line(Ok(()));
+        self.drop_line(self.fate());
         self.flight.clear();
     }
 
@@ -441,7 +438,7 @@ impl SyslogOutlet {
         self.passed += bytes as u64;
         self.has_worked = true;
         (self.attempts, self.waits_since) = (0, since);
-        self.doubt.push_back(Doubt { messages, bytes, since });
+        self.doubt.begin(messages, bytes, since);
     }
 
     /// Lets go of the connection. What it got acknowledged, and whatever is in doubt, came to `outcome`; what else it
@@ -474,15 +471,7 @@ impl SyslogOutlet {
         if outcome.is_ok() && !self.doubt.is_empty() {
             self.breaks = 0;
         }
-        for doubt in std::mem::take(&mut self.doubt) {
-            self.settle(doubt.messages, outcome);
-        }
-    }
-
-    fn settle(&mut self, messages: u32, outcome: Result<(), LossReason>) {
-        if messages > 0 {
-            self.settled.push_back(Settled { messages, outcome });
-        }
+        self.doubt.end(outcome);
     }
 
     /// One attempt: until all is written and no more than [`WINDOW`] in flight.
@@ -509,7 +498,7 @@ impl SyslogOutlet {
     /// Writes all that is not written, over a new connection if there is none; on trial only the first request.
     async fn send(&mut self) -> Result<(), AttemptError> {
         match &mut self.line {
-            Some(line) if line.end().is_some() => return Err(why_ended(line)),
+            Some(line) if line.end().is_some() => return Err(line.why_ended()),
             None if !self.flight.is_empty() => self.connect().await?,
             _ => {}
         }
@@ -521,7 +510,7 @@ impl SyslogOutlet {
             let Some(line) = &mut self.line else { return Err(AttemptError::Closed) };
             match timeout(STALLED, line.write(&body)).await {
                 Ok(true) => self.written += 1,
-                Ok(false) => return Err(why_ended(line)),
+                Ok(false) => return Err(line.why_ended()),
                 Err(_) => {
                     line.cut();
                     return Err(AttemptError::Stalled(STALLED));
@@ -548,7 +537,7 @@ impl SyslogOutlet {
     async fn wait_for_room(&mut self, most: usize) -> Result<(), AttemptError> {
         while let Some(line) = &mut self.line {
             if line.end().is_some() {
-                return Err(why_ended(line));
+                return Err(line.why_ended());
             }
             if line.in_flight() <= most as u64 {
                 break;
@@ -592,13 +581,6 @@ fn whole_frames(frames: &[u8], bytes: usize) -> (u32, usize) {
         count += 1;
     }
     (count, at)
-}
-
-fn why_ended(line: &mut Line) -> AttemptError {
-    match line.end() {
-        Some(End::Closed) => AttemptError::Closed,
-        _ => AttemptError::Reset(line.take_problem()),
-    }
 }
 
 /// A peer that has closed its side may still read, or answers what it gets with a reset: waits until that is known

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::auth::ApiKey;
 use super::management::{Answer, NAME_MAX, Payload, blocking, check_json, error, parse, refused};
 use super::{App, text};
+use crate::channel::Channel;
 use crate::codes::add_codes;
 use crate::destination::severity;
 use crate::history::Begin;
@@ -282,14 +283,7 @@ pub(super) async fn stream(
         // It was fine when the session was made.
         Err(problem) => return text(StatusCode::INTERNAL_SERVER_ERROR, problem + "\n"),
     };
-    let seen = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
-    let num = session.num as usize;
-    let begin = match (&query.before, query.after.as_deref().or(seen).filter(|cursor| !cursor.is_empty())) {
-        (Some(cursor), _) => channel.before(cursor, num),
-        (None, Some(cursor)) => channel.after(cursor),
-        (None, None) => Some(Begin::Newest(num)),
-    };
-    let Some(begin) = begin else {
+    let Some(begin) = begin(&channel, &query, &headers, session.num as usize) else {
         return text(StatusCode::BAD_REQUEST, "that is no cursor of a message\n");
     };
     let events = upgrade.is_err() && accepts_events(&headers);
@@ -323,6 +317,17 @@ pub(super) async fn stream(
     let headers =
         [("content-type", content_type), ("cache-control", "no-cache"), ("x-accel-buffering", "no")];
     (headers, tail::body(feed, events, first, tracked)).into_response()
+}
+
+/// Where a stream begins: as its query says, else behind what its reader says to have seen, else with the newest `num`
+/// messages. `None` if that is no cursor.
+fn begin(channel: &Channel, query: &StreamQuery, headers: &HeaderMap, num: usize) -> Option<Begin> {
+    let seen = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+    match (&query.before, query.after.as_deref().or(seen).filter(|cursor| !cursor.is_empty())) {
+        (Some(cursor), _) => channel.before(cursor, num),
+        (None, Some(cursor)) => channel.after(cursor),
+        (None, None) => Some(Begin::Newest(num)),
+    }
 }
 
 /// Whether a client wants Server-Sent Events.

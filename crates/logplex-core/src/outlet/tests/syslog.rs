@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::trust::tls_server;
@@ -63,13 +63,13 @@ fn all_of(messages: u32, outcome: Result<(), LossReason>) -> Vec<Settled> {
 async fn what_was_acknowledged_is_delivered_once_its_connection_has_stood() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
-    outlet.doubt_time = PATIENCE;
+    outlet.doubt.time = PATIENCE;
     for _ in 0..2 {
         deliver(&mut outlet).await.unwrap();
     }
     // Nobody has even accepted yet: the kernel acknowledges.
     assert_eq!(outlet.settled(), None);
-    outlet.doubt_time = Duration::from_millis(20);
+    outlet.doubt.time = Duration::from_millis(20);
     assert_eq!(settled(&mut outlet, 6).await, [Settled { messages: 3, outcome: Ok(()) }; 2]);
     let (mut peer, _) = listener.accept().await.unwrap();
     assert_eq!(read_frames(&mut peer).await, FRAMES);
@@ -96,7 +96,7 @@ async fn a_peer_that_closes_has_read_what_it_acknowledged() {
 async fn a_reset_that_nobody_has_read_is_no_delivery_however_late_one_looks() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
-    outlet.doubt_time = Duration::ZERO;
+    outlet.doubt.time = Duration::ZERO;
     deliver(&mut outlet).await.unwrap();
     let (peer, _) = listener.accept().await.unwrap();
     peer.readable().await.unwrap();
@@ -110,7 +110,7 @@ async fn what_a_reset_leaves_in_doubt_is_lost_and_not_sent_again() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
     break_one(&mut outlet, &listener).await;
-    outlet.doubt_time = Duration::from_millis(20);
+    outlet.doubt.time = Duration::from_millis(20);
     deliver(&mut outlet).await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
     assert_eq!(read_frames(&mut peer).await, FRAMES);
@@ -124,7 +124,7 @@ async fn what_a_reset_leaves_in_doubt_is_lost_and_not_sent_again() {
 async fn the_end_waits_for_the_peer_to_have_read_all() {
     let (listener, url) = listener().await;
     let mut outlet = outlet(&url, config());
-    outlet.doubt_time = PATIENCE;
+    outlet.doubt.time = PATIENCE;
     deliver(&mut outlet).await.unwrap();
     let peer = async {
         let (mut peer, _) = listener.accept().await.unwrap();
@@ -191,7 +191,7 @@ async fn the_next_is_written_while_the_one_before_is_in_flight_and_both_again_if
 
 /// Has a connection break that was sent one request.
 async fn break_one(outlet: &mut SyslogOutlet, listener: &TcpListener) {
-    outlet.doubt_time = PATIENCE;
+    outlet.doubt.time = PATIENCE;
     deliver(outlet).await.unwrap();
     let (peer, _) = listener.accept().await.unwrap();
     peer.readable().await.unwrap();
@@ -303,4 +303,64 @@ async fn tls_is_verified() {
     };
     let (read, settled) = timeout(PATIENCE, async { tokio::join!(peer, both) }).await.expect("TLS works");
     assert_eq!((read.as_slice(), settled), (FRAMES, all_of(3, Ok(()))));
+}
+
+#[tokio::test]
+async fn a_reset_that_nobody_has_read_is_no_delivery_at_the_end_either() {
+    for finishes in [true, false] {
+        let (listener, url) = listener().await;
+        let mut outlet = outlet(&url, config());
+        outlet.doubt.time = Duration::ZERO;
+        deliver(&mut outlet).await.unwrap();
+        let (peer, _) = listener.accept().await.unwrap();
+        peer.readable().await.unwrap();
+        // Unread bytes make this a reset.
+        drop(peer);
+        let (_never, mut stop) = watch::channel(None);
+        match finishes {
+            true => outlet.finish(&mut stop, |_| {}).await,
+            false => outlet.leave(),
+        }
+        let settled = outlet.settled();
+        assert_eq!(settled, Some(Settled { messages: 3, outcome: Err(Unanswered) }), "{finishes}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_old_is_looked_at_no_more_often_while_something_is_in_flight() {
+    // The kernel of a peer that does not read acknowledges some of it.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("syslog://{}", socket.local_addr().unwrap());
+    let _listener = socket.listen(1).unwrap();
+    let mut outlet = outlet(&url, OutletConfig { idle_close: Duration::ZERO, ..config() });
+    let (_never, mut stop) = watch::channel(None);
+    let text = Bytes::from([b"65000 ".as_slice(), &[b'x'; 65_000]].concat());
+    outlet.push(&Request::new(vec![text; 5], 5));
+    timeout(PATIENCE, outlet.write(&mut stop, |_| {})).await.expect("it is written").unwrap();
+    let mut looks = 0;
+    let looked = async {
+        loop {
+            outlet.tend().await;
+            looks += 1;
+        }
+    };
+    timeout(Duration::from_millis(200), looked).await.unwrap_err();
+    assert!((1..20).contains(&looks), "{looks} looks");
+}
+
+#[tokio::test]
+async fn what_was_handed_over_together_is_given_up_together() {
+    let (listener, url) = listener().await;
+    drop(listener);
+    let retry = RetryPolicy { max_age: Duration::from_millis(100), ..RetryPolicy::default() };
+    let mut outlet = outlet(&url, OutletConfig { retry, ..config() });
+    let (_never, mut stop) = watch::channel(None);
+    for _ in 0..50 {
+        outlet.push(&request());
+    }
+    let given_up = timeout(PATIENCE, outlet.write(&mut stop, |_| {})).await.unwrap().unwrap_err();
+    assert_eq!((given_up.reason, outlet.must_write()), (Unreachable, false));
+    assert_eq!(settled(&mut outlet, 150).await, [Settled { messages: 3, outcome: Err(Unreachable) }; 50]);
 }

@@ -221,6 +221,8 @@ impl SyslogOutlet {
             } else {
                 self.config.retry.retry_at(self.attempts, self.waits_since, None, stop)
             };
+            // A connection that delivered nothing asks for a pause even where it carried something.
+            let retry_at = retry_at.map(|at| self.connect_at.map_or(at, |pause| pause.max(at)));
             observe(Attempt {
                 number: self.attempts,
                 took: begun.elapsed(),

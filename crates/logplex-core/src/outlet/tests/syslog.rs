@@ -364,3 +364,26 @@ async fn what_was_handed_over_together_is_given_up_together() {
     assert_eq!((given_up.reason, outlet.must_write()), (Unreachable, false));
     assert_eq!(settled(&mut outlet, 150).await, [Settled { messages: 3, outcome: Err(Unreachable) }; 50]);
 }
+
+#[tokio::test]
+async fn the_pause_after_a_connection_that_delivered_nothing_is_told() {
+    let (listener, url) = listener().await;
+    let retry = RetryPolicy { base: PATIENCE * 1000, cap: PATIENCE * 1000, ..RetryPolicy::default() };
+    let mut outlet = outlet(&url, OutletConfig { retry, ..config() });
+    outlet.doubt.time = PATIENCE;
+    // More than the kernel of a peer that does not read acknowledges.
+    let text = Bytes::from([b"65000 ".as_slice(), &[b'x'; 65_000]].concat());
+    outlet.push(&Request::new(vec![text.clone(); 100], 100));
+    let peer = async {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        // The rest is unread, so this is a reset.
+        peer.read_exact(&mut vec![0; 3 * text.len()]).await.unwrap();
+    };
+    // It ends within the pause, so nothing is waited for.
+    let (_stop_tx, mut stop) = watch::channel(Some(Instant::now() + PATIENCE));
+    let mut pauses = Vec::new();
+    let written = outlet.write(&mut stop, |attempt| pauses.push(attempt.retry_in.unwrap_or_default()));
+    let ((), written) = timeout(PATIENCE / 2, async { tokio::join!(peer, written) }).await.expect("it ends");
+    assert_eq!(written.unwrap_err().reason, Unanswered);
+    assert!(pauses.len() == 1 && pauses[0] > PATIENCE / 2, "{pauses:?}");
+}

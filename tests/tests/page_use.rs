@@ -57,6 +57,68 @@ fn a_code_is_explained_in_the_servers_words() {
 }
 
 #[test]
+fn only_lines_with_these_codes_come_from_the_past_and_live() {
+    let server = Server::start();
+    let token = server.create_app(CHANNEL);
+    let page = Page::follow(&server.url(""));
+    page.resize(1280, 3000);
+    let time = "2026-01-02T03:04:05+00:00";
+    let mut posted = 0;
+    // One line of each code, between lines without any; an app's own word is none.
+    let mut post_all = || {
+        server.post_lines(&token, posted, 5);
+        for code in ["H12", "H13"] {
+            post(
+                &server,
+                &token,
+                &format!("<158>1 {time} h heroku router - - at=error code={code} n={posted}"),
+            );
+        }
+        post(&server, &token, &format!("<45>1 {time} h heroku web.1 - - Error R14 (Memory quota exceeded)"));
+        post(&server, &token, &format!("<158>1 {time} h app web.1 - - at=error code=H12"));
+        posted += 9;
+        posted
+    };
+    page.wait_count("shown", post_all());
+    let mut rounds = 1;
+    let badges = || {
+        let script = "return [...document.querySelectorAll('.row.line')].filter((row) => !row.hidden)
+            .map((row) => row.querySelector('.badge:not([hidden])')?.textContent ?? 'none')";
+        page.run(script, Vec::new())
+    };
+    for (filter, each) in [
+        ("--code H12,R*", vec!["H12", "R14"]),
+        ("code=h12", vec!["H12"]),
+        ("--code H13 --code=r14", vec!["H13", "R14"]),
+        ("--code *", vec!["H12", "H13", "R14"]),
+        ("--code R* --source app", vec![]),
+    ] {
+        page.enter("#filter", filter);
+        page.wait_true(&format!("sessionStorage.getItem('filter') === {}", json!(filter)));
+        page.wait_text("#state", "following");
+        wait_for(filter, || (badges() == json!(each.repeat(rounds))).then_some(()));
+        let before = server.tails_ledger(CHANNEL).accepted;
+        post_all();
+        rounds += 1;
+        wait_for(filter, || (badges() == json!(each.repeat(rounds))).then_some(()));
+        // The server filters: this reader was given these and nothing else.
+        assert_eq!(server.tails_ledger(CHANNEL).accepted, before + each.len() as u64, "{filter}");
+        assert_eq!(page.text("#filter-error"), "", "{filter}");
+    }
+
+    // What the server says of a code that nobody knows stands under the box, which is told to who does not see it.
+    page.enter("#filter", "--code H121");
+    page.wait_text("#filter-error", "unknown code \"H121\"; did you mean H12?");
+    page.wait_true(
+        "(() => {
+            const [box, error] = ['filter', 'filter-error'].map((id) => document.getElementById(id));
+            const below = error.getBoundingClientRect().top >= box.getBoundingClientRect().bottom;
+            return below && box.ariaInvalid === 'true' && box.getAttribute('aria-describedby') === error.id;
+        })()",
+    );
+}
+
+#[test]
 fn the_filters_words_are_those_of_the_command() {
     let server = Server::start();
     let page = Page::open(&server.url(""));
@@ -68,13 +130,13 @@ fn the_filters_words_are_those_of_the_command() {
         page.run(script.replace("arguments[0]", &json!(text).to_string()).as_str(), Vec::new())
     };
     let all = "-s app --source=api ps=web -p worker.1 --exclude-source heroku exclude-ps=web.2 -g a+ b -e c \
-               --level warn --code H12,R* --since 15m --until 2026-07-02T06:00:00+02:00 -n 7";
+               --level warn --code H12,R* code=L10 --since 15m --until 2026-07-02T06:00:00+02:00 -n 7";
     assert_eq!(
         parse(all),
         json!({
             "sources": ["app", "api"], "processes": ["web", "worker.1"], "exclude_sources": ["heroku"],
             "exclude_processes": ["web.2"], "grep": ["a+", "b"], "exclude": ["c"], "min_severity": "warn",
-            "code": "H12,R*", "since": "15m", "until": "2026-07-02T06:00:00+02:00", "num": 7,
+            "code": ["H12,R*", "L10"], "since": "15m", "until": "2026-07-02T06:00:00+02:00", "num": 7,
         })
     );
     for (text, members) in [

@@ -338,6 +338,16 @@ fn it_can_be_read_and_used_by_everyone() {
     assert_named(&page);
 
     // All that can be pressed can be reached, and shows that it was.
+    // What each count is can be heard, and seen by who points at it.
+    let counts = "[...document.querySelectorAll('#counts > div')]";
+    page.wait_true(&format!(
+        "{counts}.length === 5 && {counts}.every((one) => one.title !== '' && one.innerText.includes(one.title))"
+    ));
+    let tree = page.devtools("Accessibility.getFullAXTree", json!({}));
+    assert!(
+        tree.to_string()
+            .contains("messages that the server no longer had when this page could take them (L11)")
+    );
     let reached = tab_through(&page);
     for wanted in ["channel", "open-drains", "theme", "open-help", "log-out", "filter", "pause", "list"] {
         assert!(reached.iter().any(|id| id == wanted), "{wanted}: {reached:?}");

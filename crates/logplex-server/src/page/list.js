@@ -160,8 +160,8 @@ export class List {
   }
 
   #topText() {
-    const { skipped, lost } = this.#lines.before;
-    if (skipped + lost > 0) return told(this.#lines.before);
+    const { skipped, dropped } = this.#lines.before;
+    if (skipped + dropped > 0) return told(this.#lines.before);
     if (this.#lines.rows.length === 0) return "No lines yet";
     return this.#lines.hasRoom(0) ? TOP[this.#top] : `There is no room for older lines: ${ROOM}`;
   }
@@ -272,8 +272,8 @@ export function told(row) {
   if (row.kind === "note") return oneLine(row.message);
   if (row.kind === "loss") return `── ${toldLoss(row)} ──`;
   const skipped = `${counted(row.skipped, "line")} skipped here: ${ROOM}`;
-  const lost = row.lost > 0 ? `; and ${counted(row.lost, "message")} that the server told as lost (L11)` : "";
-  return `── ${skipped}${lost} ──`;
+  const dropped = row.dropped > 0 ? `; and ${counted(row.dropped, "message")} that the server told as dropped (L11)` : "";
+  return `── ${skipped}${dropped} ──`;
 }
 
 function toldLoss({ dropped, since, message, code }) {

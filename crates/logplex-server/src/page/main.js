@@ -189,7 +189,7 @@ function take(rows) {
 /** Ahead of each picture. Where there are none, in a tab out of sight, what comes waits as it does in a pause. */
 function draw() {
   if (held === null) lines.release();
-  for (const name of ["received", "shown", "waiting", "skipped", "lost"]) {
+  for (const name of ["received", "shown", "waiting", "skipped", "dropped"]) {
     byId(name).textContent = grouped(lines[name]);
   }
   byId("newer").textContent = `↓ ${grouped(lines.waiting)} new`;
@@ -342,9 +342,9 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(null));
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && api !== null) lookAgain();
-});
+window.addEventListener("focus", () => byId("app").hidden || lookAgain());
+// What each count is stands in the page for who has it read out; a pointer asks for it.
+for (const count of byId("counts").children) count.title = count.querySelector(".visually-hidden").textContent;
 
 setTheme(localStorage.getItem("theme"));
 const key = sessionStorage.getItem("key");

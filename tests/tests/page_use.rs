@@ -249,6 +249,9 @@ fn drains_show_how_they_fare_and_are_tested() {
     for secret in ["us3r", "p4ss", "p4th", "qu3ry", "s3cret"] {
         assert!(!html.as_str().expect("a text").contains(secret), "{secret}");
     }
+    // Why it dropped what it dropped.
+    server.post_batches(&token, 7..2507, 500);
+    wait_for("drops", || fact(1, "dropped").ends_with(" (full)").then_some(()));
     page.press(ESCAPE);
     page.wait_true("!document.getElementById('drains').open");
     // The same numbers as a picture, in words.
@@ -335,9 +338,6 @@ fn it_can_be_read_and_used_by_everyone() {
         "document.getElementById({list}.getAttribute('aria-activedescendant')).ariaSelected === 'true'"
     ));
     assert_eq!(page.run("return document.getElementById('state').role", Vec::new()), "status");
-    assert_named(&page);
-
-    // All that can be pressed can be reached, and shows that it was.
     // What each count is can be heard, and seen by who points at it.
     let counts = "[...document.querySelectorAll('#counts > div')]";
     page.wait_true(&format!(
@@ -348,6 +348,9 @@ fn it_can_be_read_and_used_by_everyone() {
         tree.to_string()
             .contains("messages that the server no longer had when this page could take them (L11)")
     );
+    assert_named(&page);
+
+    // All that can be pressed can be reached, and shows that it was.
     let reached = tab_through(&page);
     for wanted in ["channel", "open-drains", "theme", "open-help", "log-out", "filter", "pause", "list"] {
         assert!(reached.iter().any(|id| id == wanted), "{wanted}: {reached:?}");
@@ -379,6 +382,50 @@ fn it_can_be_read_and_used_by_everyone() {
             .filter((box) => box.left < 0 || box.right > innerWidth || box.height < 24).length";
     assert_eq!(page.run(outside, Vec::new()), 0);
     assert_eq!(page.problems(), [""; 0]);
+}
+
+#[test]
+fn the_lines_in_sight_stay_there_when_a_phone_is_turned() {
+    let server = Server::start();
+    let token = server.create_app(CHANNEL);
+    server.post_lines(&token, 0, 200);
+    let page = Page::follow(&server.url(""));
+    page.resize(844, 390);
+    page.wait_count("shown", 200);
+    page.press(" ");
+    page.wait_text("#pause", "Go on");
+    // The first line whose row begins in sight.
+    let first = "(() => {
+        const top = document.getElementById('list').getBoundingClientRect().top;
+        const rows = [...document.querySelectorAll('#canvas .row:not([hidden])')];
+        return rows.find((row) => row.getBoundingClientRect().top >= top - 1).querySelector('.text').textContent;
+    })()";
+    page.run("document.getElementById('list').scrollTop = 81 * 20", Vec::new());
+    page.wait_true(&format!("{first} === 'line 80'"));
+    for (width, height, row) in [(390, 844, 40), (844, 390, 20)] {
+        page.resize(width, height);
+        page.wait_true(&format!(
+            "document.querySelector('#canvas .row').getBoundingClientRect().height === {row} && {first} === 'line 80'"
+        ));
+    }
+}
+
+#[test]
+fn a_time_shows_no_more_than_is_known() {
+    let server = Server::start();
+    let page = Page::open(&server.url(""));
+    let script = "return (async () => {
+        const { clock } = await import('/page/text.js');
+        const now = new Date();
+        now.setHours(3, 4, 5, 60);
+        const [exact, day] = [now.toISOString(), 24 * 60 * 60 * 1000];
+        return [exact, exact.replace(/[.][0-9]+/, ''), new Date(now - 40 * day).toISOString()].map(clock);
+    })()";
+    let shown = page.run(script, Vec::new());
+    assert_eq!((&shown[0], &shown[1]), (&json!("03:04:05.060"), &json!("03:04:05")));
+    // Another day's is known by its date.
+    let other = shown[2].as_str().expect("a text");
+    assert!(other.len() == 12 && other.ends_with(" 03:04"), "{other}");
 }
 
 /// The ids of what the Tab key leads to from the beginning, each with a visible outline.

@@ -166,8 +166,13 @@ export class List {
     return this.#lines.hasRoom(0) ? TOP[this.#top] : `There is no room for older lines: ${ROOM}`;
   }
 
+  /** Rows are higher in a narrow window: those in sight stay there when a phone is turned. */
   #resized() {
-    this.#height = parseFloat(getComputedStyle(this.#scroller).getPropertyValue("--row"));
+    const height = parseFloat(getComputedStyle(this.#scroller).getPropertyValue("--row"));
+    const place = this.#scroller.scrollTop / this.#height;
+    this.#height = height;
+    this.#canvas.style.height = `${this.#total * height}px`;
+    this.#scrollTo(place * height);
     this.schedule();
   }
 

@@ -80,27 +80,25 @@ fn only_lines_with_these_codes_come_from_the_past_and_live() {
         posted
     };
     page.wait_count("shown", post_all());
-    let mut rounds = 1;
     let badges = || {
         let script = "return [...document.querySelectorAll('.row.line')].filter((row) => !row.hidden)
             .map((row) => row.querySelector('.badge:not([hidden])')?.textContent ?? 'none')";
         page.run(script, Vec::new())
     };
-    for (filter, each) in [
+    for (rounds, (filter, each)) in (1..).zip([
         ("--code H12,R*", vec!["H12", "R14"]),
         ("code=h12", vec!["H12"]),
         ("--code H13 --code=r14", vec!["H13", "R14"]),
         ("--code *", vec!["H12", "H13", "R14"]),
         ("--code R* --source app", vec![]),
-    ] {
+    ]) {
         page.enter("#filter", filter);
         page.wait_true(&format!("sessionStorage.getItem('filter') === {}", json!(filter)));
         page.wait_text("#state", "following");
         wait_for(filter, || (badges() == json!(each.repeat(rounds))).then_some(()));
         let before = server.tails_ledger(CHANNEL).accepted;
         post_all();
-        rounds += 1;
-        wait_for(filter, || (badges() == json!(each.repeat(rounds))).then_some(()));
+        wait_for(filter, || (badges() == json!(each.repeat(rounds + 1))).then_some(()));
         // The server filters: this reader was given these and nothing else.
         assert_eq!(server.tails_ledger(CHANNEL).accepted, before + each.len() as u64, "{filter}");
         assert_eq!(page.text("#filter-error"), "", "{filter}");

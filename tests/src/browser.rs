@@ -3,8 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fantoccini::error::CmdError;
 use fantoccini::key::Key;
-use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -70,6 +71,29 @@ impl Browser {
     #[track_caller]
     pub fn go(&self, url: &str) {
         self.wait(self.client.goto(url));
+    }
+
+    /// Opens another tab and turns to it; the name of the one that was shown, for [`Browser::to_tab`].
+    ///
+    /// # Panics
+    /// When the browser is gone.
+    #[track_caller]
+    pub fn open_tab(&self) -> WindowHandle {
+        self.wait(async {
+            let shown = self.client.window().await?;
+            let opened = self.client.new_window(true).await?.handle;
+            self.client.switch_to_window(opened).await?;
+            Ok::<_, CmdError>(shown)
+        })
+    }
+
+    /// Turns to another tab.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[track_caller]
+    pub fn to_tab(&self, tab: &WindowHandle) {
+        self.wait(self.client.switch_to_window(tab.clone()));
     }
 
     /// The address it shows.

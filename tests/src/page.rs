@@ -38,7 +38,7 @@ impl Page {
         page
     }
 
-    /// One of the counts at its foot: received, shown, waiting, skipped or lost.
+    /// One of the counts at its foot: received, shown, waiting, skipped or dropped.
     ///
     /// # Panics
     /// When it does not show such a count.

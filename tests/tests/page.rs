@@ -142,7 +142,7 @@ fn what_the_server_could_not_give_is_a_row_with_its_count() {
     let token = server.create_app(CHANNEL);
     relay.forward_to(server.address());
     let page = Page::follow(&format!("http://{}/", relay.address()));
-    page.wait_text("#chart-text", "0 messages/s · 0 lost/s");
+    page.wait_text("#chart-text", "0 messages/s · 0 dropped or lost/s");
     relay.hold();
     // Far more than the kernel takes for a reader that reads nothing, and its ring.
     const SENT: u64 = 15_000;
@@ -151,7 +151,7 @@ fn what_the_server_could_not_give_is_a_row_with_its_count() {
     relay.release();
     wait_for("the last line", || (page.numbers().last() == Some(&(SENT - 1))).then_some(()));
     let dropped = server.tails_ledger(CHANNEL).dropped("full");
-    assert_eq!((page.count("lost"), page.count("received")), (dropped, SENT - dropped));
+    assert_eq!((page.count("dropped"), page.count("received")), (dropped, SENT - dropped));
 
     // Directly ahead of the first survivor: the ring held 1,024 messages behind it.
     let loss = "document.querySelector('#canvas .loss')";
@@ -208,9 +208,9 @@ fn a_flood_keeps_it_responsive_and_what_it_skips_is_counted() {
         flood.join().expect("all is sent");
     });
     let sent = sent.into_inner();
-    wait_for("all of it", || (page.count("received") + page.count("lost") == sent).then_some(()));
+    wait_for("all of it", || (page.count("received") + page.count("dropped") == sent).then_some(()));
     let lost = server.tails_ledger(CHANNEL).dropped("full");
-    assert_eq!(page.count("lost"), lost);
+    assert_eq!(page.count("dropped"), lost);
     let balanced = || {
         let [received, shown, waiting, skipped] =
             ["received", "shown", "waiting", "skipped"].map(|name| page.count(name));
@@ -253,10 +253,10 @@ fn whatever_comes_is_shown_waits_or_is_counted() {
             const losses = rows.filter((row) => row.kind === 'loss').reduce((sum, row) => sum + row.dropped, 0);
             const length = rows.reduce((sum, row) => sum + (row.message?.length ?? 0), 0);
             bounded &&= rows.length <= KEPT && waiting <= KEPT && length <= KEPT_LENGTH;
-            balanced &&= lines.received === received && received === shown + waiting + skipped && lines.lost === lost;
+            balanced &&= lines.received === received && received === shown + waiting + skipped && lines.dropped === lost;
             balanced &&= shown === rows.filter((row) => row.kind === 'line').length;
             // What is told where it is missing is all that is missing, once nothing waits.
-            balanced &&= waiting > 0 || (sum('skipped') === skipped && sum('lost') + losses === lost);
+            balanced &&= waiting > 0 || (sum('skipped') === skipped && sum('dropped') + losses === lost);
             mostSkipped = skipped;
         };
         for (let round = 0; round < 400; round++) {
@@ -319,7 +319,7 @@ fn after_a_break_and_a_restart_nothing_is_missing_and_nothing_comes_twice() {
     server.post_lines(&token, 50, 10);
     page.wait_count("shown", 60);
     assert_eq!(page.numbers(), (0..60).collect::<Vec<_>>());
-    assert_eq!((page.count("received"), page.count("lost")), (60, 0));
+    assert_eq!((page.count("received"), page.count("dropped")), (60, 0));
 
     // Who asked for no history and has seen no line is given what came meanwhile, and nothing older.
     page.enter("#filter", "-n 0");
@@ -340,5 +340,5 @@ fn after_a_break_and_a_restart_nothing_is_missing_and_nothing_comes_twice() {
     server.post_batches(&token, 65..2065, 500);
     relay.forward_to(server.address());
     page.wait_count("received", 1505);
-    assert_eq!(page.count("lost"), 500);
+    assert_eq!(page.count("dropped"), 500);
 }

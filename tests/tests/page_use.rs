@@ -57,6 +57,66 @@ fn a_code_is_explained_in_the_servers_words() {
 }
 
 #[test]
+fn only_lines_with_these_codes_come_from_the_past_and_live() {
+    let server = Server::start();
+    let token = server.create_app(CHANNEL);
+    let page = Page::follow(&server.url(""));
+    page.resize(1280, 3000);
+    let time = "2026-01-02T03:04:05+00:00";
+    let mut posted = 0;
+    // One line of each code, between lines without any; an app's own word is none.
+    let mut post_all = || {
+        server.post_lines(&token, posted, 5);
+        for code in ["H12", "H13"] {
+            post(
+                &server,
+                &token,
+                &format!("<158>1 {time} h heroku router - - at=error code={code} n={posted}"),
+            );
+        }
+        post(&server, &token, &format!("<45>1 {time} h heroku web.1 - - Error R14 (Memory quota exceeded)"));
+        post(&server, &token, &format!("<158>1 {time} h app web.1 - - at=error code=H12"));
+        posted += 9;
+        posted
+    };
+    page.wait_count("shown", post_all());
+    let badges = || {
+        let script = "return [...document.querySelectorAll('.row.line')].filter((row) => !row.hidden)
+            .map((row) => row.querySelector('.badge:not([hidden])')?.textContent ?? 'none')";
+        page.run(script, Vec::new())
+    };
+    for (rounds, (filter, each)) in (1..).zip([
+        ("--code H12,R*", vec!["H12", "R14"]),
+        ("code=h12", vec!["H12"]),
+        ("--code H13 --code=r14", vec!["H13", "R14"]),
+        ("--code *", vec!["H12", "H13", "R14"]),
+        ("--code R* --source app", vec![]),
+    ]) {
+        page.enter("#filter", filter);
+        page.wait_true(&format!("sessionStorage.getItem('filter') === {}", json!(filter)));
+        page.wait_text("#state", "following");
+        wait_for(filter, || (badges() == json!(each.repeat(rounds))).then_some(()));
+        let before = server.tails_ledger(CHANNEL).accepted;
+        post_all();
+        wait_for(filter, || (badges() == json!(each.repeat(rounds + 1))).then_some(()));
+        // The server filters: this reader was given these and nothing else.
+        assert_eq!(server.tails_ledger(CHANNEL).accepted, before + each.len() as u64, "{filter}");
+        assert_eq!(page.text("#filter-error"), "", "{filter}");
+    }
+
+    // What the server says of a code that nobody knows stands under the box, which is told to who does not see it.
+    page.enter("#filter", "--code H121");
+    page.wait_text("#filter-error", "unknown code \"H121\"; did you mean H12?");
+    page.wait_true(
+        "(() => {
+            const [box, error] = ['filter', 'filter-error'].map((id) => document.getElementById(id));
+            const below = error.getBoundingClientRect().top >= box.getBoundingClientRect().bottom;
+            return below && box.ariaInvalid === 'true' && box.getAttribute('aria-describedby') === error.id;
+        })()",
+    );
+}
+
+#[test]
 fn the_filters_words_are_those_of_the_command() {
     let server = Server::start();
     let page = Page::open(&server.url(""));
@@ -68,13 +128,13 @@ fn the_filters_words_are_those_of_the_command() {
         page.run(script.replace("arguments[0]", &json!(text).to_string()).as_str(), Vec::new())
     };
     let all = "-s app --source=api ps=web -p worker.1 --exclude-source heroku exclude-ps=web.2 -g a+ b -e c \
-               --level warn --code H12,R* --since 15m --until 2026-07-02T06:00:00+02:00 -n 7";
+               --level warn --code H12,R* code=L10 --since 15m --until 2026-07-02T06:00:00+02:00 -n 7";
     assert_eq!(
         parse(all),
         json!({
             "sources": ["app", "api"], "processes": ["web", "worker.1"], "exclude_sources": ["heroku"],
             "exclude_processes": ["web.2"], "grep": ["a+", "b"], "exclude": ["c"], "min_severity": "warn",
-            "code": "H12,R*", "since": "15m", "until": "2026-07-02T06:00:00+02:00", "num": 7,
+            "code": ["H12,R*", "L10"], "since": "15m", "until": "2026-07-02T06:00:00+02:00", "num": 7,
         })
     );
     for (text, members) in [
@@ -187,6 +247,9 @@ fn drains_show_how_they_fare_and_are_tested() {
     for secret in ["us3r", "p4ss", "p4th", "qu3ry", "s3cret"] {
         assert!(!html.as_str().expect("a text").contains(secret), "{secret}");
     }
+    // Why it dropped what it dropped.
+    server.post_batches(&token, 7..2507, 500);
+    wait_for("drops", || fact(1, "dropped").ends_with(" (full)").then_some(()));
     page.press(ESCAPE);
     page.wait_true("!document.getElementById('drains').open");
     // The same numbers as a picture, in words.
@@ -273,6 +336,16 @@ fn it_can_be_read_and_used_by_everyone() {
         "document.getElementById({list}.getAttribute('aria-activedescendant')).ariaSelected === 'true'"
     ));
     assert_eq!(page.run("return document.getElementById('state').role", Vec::new()), "status");
+    // What each count is can be heard, and seen by who points at it.
+    let counts = "[...document.querySelectorAll('#counts > div')]";
+    page.wait_true(&format!(
+        "{counts}.length === 5 && {counts}.every((one) => one.title !== '' && one.innerText.includes(one.title))"
+    ));
+    let tree = page.devtools("Accessibility.getFullAXTree", json!({}));
+    assert!(
+        tree.to_string()
+            .contains("messages that the server no longer had when this page could take them (L11)")
+    );
     assert_named(&page);
 
     // All that can be pressed can be reached, and shows that it was.
@@ -307,6 +380,50 @@ fn it_can_be_read_and_used_by_everyone() {
             .filter((box) => box.left < 0 || box.right > innerWidth || box.height < 24).length";
     assert_eq!(page.run(outside, Vec::new()), 0);
     assert_eq!(page.problems(), [""; 0]);
+}
+
+#[test]
+fn the_lines_in_sight_stay_there_when_a_phone_is_turned() {
+    let server = Server::start();
+    let token = server.create_app(CHANNEL);
+    server.post_lines(&token, 0, 200);
+    let page = Page::follow(&server.url(""));
+    page.resize(844, 390);
+    page.wait_count("shown", 200);
+    page.press(" ");
+    page.wait_text("#pause", "Go on");
+    // The first line whose row begins in sight.
+    let first = "(() => {
+        const top = document.getElementById('list').getBoundingClientRect().top;
+        const rows = [...document.querySelectorAll('#canvas .row:not([hidden])')];
+        return rows.find((row) => row.getBoundingClientRect().top >= top - 1).querySelector('.text').textContent;
+    })()";
+    page.run("document.getElementById('list').scrollTop = 81 * 20", Vec::new());
+    page.wait_true(&format!("{first} === 'line 80'"));
+    for (width, height, row) in [(390, 844, 40), (844, 390, 20)] {
+        page.resize(width, height);
+        page.wait_true(&format!(
+            "document.querySelector('#canvas .row').getBoundingClientRect().height === {row} && {first} === 'line 80'"
+        ));
+    }
+}
+
+#[test]
+fn a_time_shows_no_more_than_is_known() {
+    let server = Server::start();
+    let page = Page::open(&server.url(""));
+    let script = "return (async () => {
+        const { clock } = await import('/page/text.js');
+        const now = new Date();
+        now.setHours(3, 4, 5, 60);
+        const [exact, day] = [now.toISOString(), 24 * 60 * 60 * 1000];
+        return [exact, exact.replace(/[.][0-9]+/, ''), new Date(now - 40 * day).toISOString()].map(clock);
+    })()";
+    let shown = page.run(script, Vec::new());
+    assert_eq!((&shown[0], &shown[1]), (&json!("03:04:05.060"), &json!("03:04:05")));
+    // Another day's is known by its date.
+    let other = shown[2].as_str().expect("a text");
+    assert!(other.len() == 12 && other.ends_with(" 03:04"), "{other}");
 }
 
 /// The ids of what the Tab key leads to from the beginning, each with a visible outline.

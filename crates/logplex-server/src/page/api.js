@@ -3,6 +3,9 @@
 /** How long an answer may take. A drain's test is the slowest: the server gives each of its steps some seconds. */
 const PATIENCE = 60_000;
 
+/** How much of an answer that is no JSON is shown. */
+const REASON_MAX = 200;
+
 /** What the server refused: its status and its words. */
 export class Refused extends Error {
   constructor(status, message) {
@@ -60,11 +63,18 @@ export function address(path) {
   return new URL(path, document.baseURI);
 }
 
+/** Waits, in milliseconds. */
+export function pause(time) {
+  return new Promise((resume) => setTimeout(resume, time));
+}
+
+/** What an answer says of itself, if it does. What stands between may answer with a page of its own, which is none. */
 function reason(text) {
   try {
     const { error, detail } = JSON.parse(text);
     return detail === undefined ? error : `${error}: ${detail}`;
   } catch {
-    return text.trim() === "" ? undefined : text.trim();
+    const words = text.trim();
+    return words === "" || words.startsWith("<") ? undefined : words.slice(0, REASON_MAX);
   }
 }

@@ -53,7 +53,7 @@ export class Chart {
       path("losses", bars.join("")),
     );
     const { messages, losses } = this.#counts.at(-1);
-    const lost = element("span", { class: losses > 0 ? "losing" : "" }, `${rounded(losses)} lost/s`);
+    const lost = element("span", { class: losses > 0 ? "losing" : "" }, `${rounded(losses)} dropped or lost/s`);
     this.#text.replaceChildren(`${rounded(messages)} messages/s · `, lost);
     const words = `${this.#text.textContent}; at most ${rounded(most)}/s in the last two minutes`;
     this.#picture.setAttribute("aria-label", words);

@@ -98,8 +98,10 @@ function held(drain) {
 }
 
 function reasons(counts) {
-  const each = Object.entries(counts).map(([reason, count]) => `${grouped(count)} ${reason}`);
-  return each.length > 1 ? `${grouped(total(counts))} (${each.join(", ")})` : (each[0] ?? "0");
+  const each = Object.entries(counts);
+  if (each.length === 0) return "0";
+  const named = each.length === 1 ? each[0][0] : each.map(([reason, count]) => `${grouped(count)} ${reason}`).join(", ");
+  return `${grouped(total(counts))} (${named})`;
 }
 
 function nextTry(at) {

@@ -9,7 +9,7 @@ const WORDS = {
   grep: { member: "grep", many: true },
   exclude: { member: "exclude", many: true },
   level: { member: "min_severity" },
-  code: { member: "code" },
+  code: { member: "code", many: true },
   since: { member: "since" },
   until: { member: "until" },
   num: { member: "num" },

@@ -50,13 +50,13 @@ class Queue {
 
 /**
  * A row is what the server sent with a `kind`: a `line`; a `loss` that the server tells of (`dropped` messages); a
- * `note`; or a `skip`, our own, which stands for `skipped` lines and for the `lost` messages that losses among them
- * told of.
+ * `note`; or a `skip`, our own, which stands for `skipped` lines and for the `dropped` messages that losses among
+ * them told of.
  */
 export class Lines {
   received = 0;
   skipped = 0;
-  lost = 0;
+  dropped = 0;
   /** What was ahead of the first row and is here no more. */
   before = skip();
   #shown = new Queue();
@@ -84,7 +84,7 @@ export class Lines {
 
   /** Shows all that waits. */
   release() {
-    if (this.#missed.skipped + this.#missed.lost > 0) this.#shown.push(this.#missed);
+    if (this.#missed.skipped + this.#missed.dropped > 0) this.#shown.push(this.#missed);
     this.#missed = skip();
     for (const row of this.#waiting.takeAll()) this.#shown.push(row);
     this.#letGo(this.#shown.takeOver(), this.before);
@@ -92,7 +92,7 @@ export class Lines {
 
   /** Whether older rows could be put ahead of the rest. */
   hasRoom(rows) {
-    const complete = this.before.skipped + this.before.lost === 0;
+    const complete = this.before.skipped + this.before.dropped === 0;
     return complete && this.rows.length + rows <= KEPT && this.#shown.length < KEPT_LENGTH / 2;
   }
 
@@ -105,7 +105,7 @@ export class Lines {
   #countNew(rows) {
     for (const row of rows) {
       if (row.kind === "line") this.received += 1;
-      if (row.kind === "loss") this.lost += row.dropped;
+      if (row.kind === "loss") this.dropped += row.dropped;
     }
   }
 
@@ -115,15 +115,15 @@ export class Lines {
         this.skipped += 1;
         into.skipped += 1;
       } else if (row.kind === "loss") {
-        into.lost += row.dropped;
+        into.dropped += row.dropped;
       } else if (row.kind === "skip") {
         into.skipped += row.skipped;
-        into.lost += row.lost;
+        into.dropped += row.dropped;
       }
     }
   }
 }
 
 function skip() {
-  return { kind: "skip", skipped: 0, lost: 0 };
+  return { kind: "skip", skipped: 0, dropped: 0 };
 }

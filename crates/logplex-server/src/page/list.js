@@ -3,6 +3,7 @@
 
 import { clock, colourOf, counted, element, grouped, oneLine } from "./text.js";
 import { KEPT, KEPT_LENGTH } from "./lines.js";
+import { PAGE } from "./stream.js";
 
 /** What the page keeps, in words. */
 const ROOM = `this page keeps ${grouped(KEPT)}, of ${KEPT_LENGTH / 1024 / 1024} MiB at most`;
@@ -59,7 +60,8 @@ export class List {
     this.#marked = marked;
     this.#selected = null;
     this.following = true;
-    for (const slot of this.#slots) slot.row = null;
+    // With what they show: who comes after a logout finds nothing.
+    this.#slots = [];
     this.setTop("more");
   }
 
@@ -160,14 +162,19 @@ export class List {
   }
 
   #topText() {
-    const { skipped, lost } = this.#lines.before;
-    if (skipped + lost > 0) return told(this.#lines.before);
+    const { skipped, dropped } = this.#lines.before;
+    if (skipped + dropped > 0) return told(this.#lines.before);
     if (this.#lines.rows.length === 0) return "No lines yet";
-    return this.#lines.hasRoom(0) ? TOP[this.#top] : `There is no room for older lines: ${ROOM}`;
+    return this.#lines.hasRoom(PAGE) ? TOP[this.#top] : `There is no room for older lines: ${ROOM}`;
   }
 
+  /** Rows are higher in a narrow window: those in sight stay there when a phone is turned. */
   #resized() {
-    this.#height = parseFloat(getComputedStyle(this.#scroller).getPropertyValue("--row"));
+    const height = parseFloat(getComputedStyle(this.#scroller).getPropertyValue("--row"));
+    const place = this.#scroller.scrollTop / this.#height;
+    this.#height = height;
+    this.#canvas.style.height = `${this.#total * height}px`;
+    this.#scrollTo(place * height);
     this.schedule();
   }
 
@@ -272,8 +279,8 @@ export function told(row) {
   if (row.kind === "note") return oneLine(row.message);
   if (row.kind === "loss") return `── ${toldLoss(row)} ──`;
   const skipped = `${counted(row.skipped, "line")} skipped here: ${ROOM}`;
-  const lost = row.lost > 0 ? `; and ${counted(row.lost, "message")} that the server told as lost (L11)` : "";
-  return `── ${skipped}${lost} ──`;
+  const dropped = row.dropped > 0 ? `; and ${counted(row.dropped, "message")} that the server told as dropped (L11)` : "";
+  return `── ${skipped}${dropped} ──`;
 }
 
 function toldLoss({ dropped, since, message, code }) {

@@ -3,13 +3,13 @@
 // The key is kept in this tab's session storage and sent in the Authorization header, nowhere else. What is followed is
 // kept there too: an address that is passed on tells nothing.
 
-import { Api, Refused } from "./api.js";
+import { Api, pause, Refused } from "./api.js";
 import { Chart } from "./chart.js";
 import { Details } from "./details.js";
 import { Drains } from "./drains.js";
 import { Lines } from "./lines.js";
 import { List } from "./list.js";
-import { Stream } from "./stream.js";
+import { PAGE, Stream } from "./stream.js";
 import { element, grouped, oneLine } from "./text.js";
 import { parse } from "./filter.js";
 
@@ -46,14 +46,20 @@ const drains = new Drains(byId("drains-list"));
 
 // === Logging in and out ===
 
+/** Where there is no answer, it is asked again until there is one, or another key. */
 async function logIn(key) {
+  const mine = ++asking;
   api = new Api(key);
   try {
     await loadChannels();
   } catch (problem) {
-    logOut(problem.status === 401 ? "That is not a key of this server." : `No answer: ${problem.message}`);
+    if (mine !== asking) return;
+    if (problem.status === 401) return expel("That is not a key of this server.");
+    askForKey(`${problem instanceof Refused ? problem.message : "No answer from the server"}; trying again…`);
+    setTimeout(() => mine === asking && logIn(key), POLL);
     return;
   }
+  if (mine !== asking) return;
   sessionStorage.setItem("key", key);
   byId("key").value = "";
   byId("login-error").textContent = "";
@@ -64,18 +70,29 @@ async function logIn(key) {
   list.focus();
 }
 
-function logOut(why) {
+/** The key is of no use any more. With another one it goes on with the same channel and filter. */
+function expel(why) {
   stream?.stop();
   [api, stream] = [null, null];
   asking += 1;
   turn += 1;
-  sessionStorage.clear();
+  sessionStorage.removeItem("key");
   show(new Lines(), []);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  askForKey(why);
+}
+
+function logOut() {
+  expel("");
+  sessionStorage.clear();
+}
+
+function askForKey(why) {
+  byId("login-error").textContent = why;
   byId("app").hidden = true;
   byId("login").hidden = false;
-  byId("login-error").textContent = why;
-  byId("key").focus();
+  // Who is at the button stays there: it may be asked again every two seconds.
+  if (!byId("login").contains(document.activeElement)) byId("key").focus();
 }
 
 // === What is followed ===
@@ -96,20 +113,27 @@ async function loadChannels() {
   if (names.includes(chosen)) select.value = chosen;
 }
 
-/** Someone looks at the page again: there may be other channels by now. */
+/** There may be other channels by now; where there was none, the first is followed. */
 async function lookAgain() {
+  const asked = api;
   try {
     await loadChannels();
-    if (stream === null && byId("channel").value !== "") follow();
-  } catch {
-    // The state of the stream tells what there is to tell.
+    if (asked !== api || stream !== null || byId("channel").value === "") return;
+    turn += 1;
+    follow();
+  } catch (problem) {
+    // What else there is to tell, the state of the stream tells.
+    if (asked === api && problem.status === 401) fail(problem);
   }
 }
 
 /** Follows the chosen channel with the filter as it is written, from the newest lines on. */
 async function follow() {
   const channel = byId("channel").value;
-  if (channel === "") return say("ended", "There is no channel yet: logplex channels add NAME");
+  if (channel === "") {
+    say("ended", "There is no channel yet: logplex channels add NAME");
+    return poll(++turn);
+  }
   let asked;
   try {
     asked = parse(byId("filter").value);
@@ -150,9 +174,10 @@ async function follow() {
 
 /** What the server refused for good. */
 function fail(problem) {
-  if (problem.status === 401) return logOut("The key is not valid any more.");
-  say("ended", "not following");
-  refuse(problem.status === 422 ? "This channel is not there any more." : problem.message);
+  if (problem.status === 401) return expel("The key is not valid any more.");
+  turn += 1;
+  const gone = problem.status === 404 || problem.status === 422;
+  say("ended", `${gone ? "this channel is not there any more" : problem.message}; Apply tries again`);
 }
 
 function refuse(text) {
@@ -189,7 +214,7 @@ function take(rows) {
 /** Ahead of each picture. Where there are none, in a tab out of sight, what comes waits as it does in a pause. */
 function draw() {
   if (held === null) lines.release();
-  for (const name of ["received", "shown", "waiting", "skipped", "lost"]) {
+  for (const name of ["received", "shown", "waiting", "skipped", "dropped"]) {
     byId(name).textContent = grouped(lines[name]);
   }
   byId("newer").textContent = `↓ ${grouped(lines.waiting)} new`;
@@ -215,7 +240,7 @@ function setHeld(why) {
 
 async function loadOlder() {
   const oldest = lines.rows.find((row) => row.cursor !== undefined);
-  if (asksOlder || oldest === undefined || !lines.hasRoom(0)) return;
+  if (asksOlder || oldest === undefined || !lines.hasRoom(PAGE)) return;
   asksOlder = true;
   list.setTop("loading");
   const own = lines;
@@ -244,13 +269,13 @@ async function loadOlder() {
 async function poll(mine) {
   while (mine === turn) {
     if (!document.hidden) await ask();
-    await new Promise((resume) => setTimeout(resume, POLL));
+    await pause(POLL);
   }
 }
 
 async function ask() {
   const asked = stream;
-  if (asked === null) return;
+  if (asked === null) return lookAgain();
   try {
     const stats = await api.get(`v3/channels/${encodeURIComponent(byId("channel").value)}/stats`);
     if (asked !== stream) return;
@@ -260,7 +285,7 @@ async function ask() {
   } catch (problem) {
     if (asked !== stream) return;
     if (!(problem instanceof Refused)) stream.doubt();
-    else if (problem.status === 401) fail(problem);
+    else if (problem.status === 401 || (problem.status === 404 && state.name === "ended")) fail(problem);
   }
 }
 
@@ -335,18 +360,18 @@ byId("newer").addEventListener("click", () => {
 byId("open-drains").addEventListener("click", openDrains);
 byId("open-help").addEventListener("click", KEYS["?"]);
 byId("theme").addEventListener("click", toggleTheme);
-byId("log-out").addEventListener("click", () => logOut(""));
+byId("log-out").addEventListener("click", logOut);
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.querySelector(".close").addEventListener("click", () => dialog.close());
   // A click beside it lands on the dialog itself, as its backdrop.
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(null));
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && api !== null) lookAgain();
-});
+window.addEventListener("focus", () => byId("app").hidden || lookAgain());
+// What each count is stands in the page for who has it read out; a pointer asks for it.
+for (const count of byId("counts").children) count.title = count.querySelector(".visually-hidden").textContent;
 
 setTheme(localStorage.getItem("theme"));
 const key = sessionStorage.getItem("key");
-if (key === null) logOut("");
+if (key === null) askForKey("");
 else logIn(key);

@@ -1,7 +1,7 @@
 // A channel's lines over a websocket: what a session asked of the past, then what comes. A stream that breaks is
 // opened again behind the last line that was seen, so that nothing is missing and nothing comes twice.
 
-import { address, Refused } from "./api.js";
+import { address, pause, Refused } from "./api.js";
 
 /** Pauses between attempts: random up to a bound that doubles from the first of these to the second. */
 const BACKOFF = 500;
@@ -15,7 +15,7 @@ const OPENING = 30_000;
 
 /** How much history there is at most, and how much of it is fetched at once. */
 const HISTORY = 1500;
-const PAGE = 300;
+export const PAGE = 300;
 
 /** Why the server closed a stream (RFC 6455, 7.4.1). */
 const DONE = 1000;
@@ -56,23 +56,26 @@ export class Stream {
   async run() {
     let failures = 0;
     while (!this.#stopped) {
-      const started = performance.now();
+      const [started, opened] = [performance.now(), this.#opened];
+      let why = "connection lost";
       try {
         const code = await this.#follow();
         if (code === DONE) return this.#on.state("ended", "the time of --until has come");
         if (code === REVOKED) return this.#on.state("ended", "the session was revoked; Apply begins another");
+        // A browser does not say why a websocket was refused, only that the session for it could be made.
+        if (this.#opened === opened) why = "the server answers, but lets no websocket through, or what is between does not";
       } catch (problem) {
-        const final = problem instanceof Refused && problem.status < 500;
-        if (final && !this.#stopped) throw problem;
+        if (!this.#stopped && isFinal(problem)) throw problem;
+        if (problem instanceof Refused) why = problem.message;
       } finally {
         this.#leave();
       }
       if (this.#stopped) return;
       if (performance.now() - started >= STEADY) failures = 0;
-      this.#on.state("broken", "connection lost, reconnecting…");
+      this.#on.state("broken", `${why}; reconnecting…`);
       const most = failures === 0 ? 0 : Math.min(BACKOFF * 2 ** failures, BACKOFF_MAX);
       failures += 1;
-      await new Promise((resume) => setTimeout(resume, Math.random() * most));
+      await pause(Math.random() * most);
     }
   }
 
@@ -153,7 +156,6 @@ export class Stream {
     if (session !== null) this.#api.endSession(session);
   }
 
-
   /** False for what was there before the connection broke. */
   #isNew(row) {
     if (row.cursor === undefined) return true;
@@ -163,6 +165,11 @@ export class Stream {
     this.#cursor = row.cursor;
     return true;
   }
+}
+
+/** Whether asking again would not help: the server, or what stands between, refused it, and not for being busy. */
+function isFinal(problem) {
+  return problem instanceof Refused && problem.status < 500 && problem.status !== 408 && problem.status !== 429;
 }
 
 /** The rows of a piece of the stream: one JSON object a line. */

@@ -50,13 +50,15 @@ export function colourOf(process) {
 
 const pad = (number, width = 2) => String(number).padStart(width, "0");
 
-/** A time as this reader's clock shows it, in 12 characters: `03:04:05.678`, or another day's `Jan 02 03:04`. */
+/** A time as this reader's clock shows it, in at most 12 characters: `03:04:05.678`, `03:04:05` where no more is known,
+ * or another day's `Jan 02 03:04`. */
 export function clock(time) {
   const at = new Date(time);
   if (Number.isNaN(at.getTime())) return oneLine(time).slice(0, 12);
   const hours = `${pad(at.getHours())}:${pad(at.getMinutes())}`;
   if (at.toDateString() === new Date().toDateString()) {
-    return `${hours}:${pad(at.getSeconds())}.${pad(at.getMilliseconds(), 3)}`;
+    const seconds = `${hours}:${pad(at.getSeconds())}`;
+    return time.includes(".") ? `${seconds}.${pad(at.getMilliseconds(), 3)}` : seconds;
   }
   return `${at.toLocaleString("en", { month: "short" })} ${pad(at.getDate())} ${hours}`;
 }

@@ -56,6 +56,8 @@ fn with_a_key_in_the_place_of_one_that_is_not_valid_any_more_it_goes_on() {
     wait_for("a line", || (page.numbers() == [0]).then_some(()));
     const OTHER: &str = "another-key-for-tests-only-0123456789abcdef";
     server.set_options(Server::options().env("LOGPLEX_API_KEY", OTHER));
+    // In order, so that its history is all there afterwards.
+    server.term();
     server.restart();
     relay.forward_to(server.address());
     page.wait_text("#login-error", "The key is not valid any more.");
@@ -109,28 +111,26 @@ fn a_session_that_is_refused_for_good_ends_it_and_one_that_is_refused_for_now_do
     let (server, relay, token, page) = followed();
     server.post_lines(&token, 0, 1);
     page.wait_count("shown", 1);
-    let mut lines = 1;
     // Whatever it says is only text; a page is not shown as one, and not as its source either.
     let denied = json!({ "error": "not <b>you</b>" }).to_string();
-    for (status, text, told, is_final) in [
+    for (lines, (status, text, told, is_final)) in (1..).zip([
         (403, denied.as_str(), "not <b>you</b>; Apply tries again", true),
         (404, "Not found", "this channel is not there any more; Apply tries again", true),
         (410, "<!DOCTYPE html><title>Gone</title>", "the server answered 410; Apply tries again", true),
         (429, "slower", "slower; reconnecting…", false),
         (503, "", "the server answered 503; reconnecting…", false),
-    ] {
+    ]) {
         refuse_sessions(&page, json!({ "status": status, "text": text }));
         relay.cut();
         page.wait_text("#state", told);
         server.post_lines(&token, lines, 1);
-        lines += 1;
         refuse_sessions(&page, json!(null));
         if is_final {
             assert!(!page.text("#state").contains("reconnecting"), "{status}");
             page.click("#filter-form button[type=submit]");
         }
         page.wait_text("#state", "following");
-        wait_for("all lines", || (page.numbers() == (0..lines).collect::<Vec<_>>()).then_some(()));
+        wait_for("all lines", || (page.numbers() == (0..=lines).collect::<Vec<_>>()).then_some(()));
     }
 }
 

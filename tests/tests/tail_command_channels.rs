@@ -119,7 +119,8 @@ fn a_tail_without_history_shows_none_after_a_broken_connection_either() {
     let token = server.create_app("app");
     server.post_lines(&token, 0, 50);
     let program = tail(&public, &["app", "-n", "0"]);
-    relay.wait_upgraded(1);
+    // One stream that tells where the past ends, and the one that follows.
+    relay.wait_upgraded(2);
     relay.cut();
     server.post_lines(&token, 50, 10);
     program.wait_line("what came since", |line| line.ends_with("line 59"));

@@ -30,9 +30,10 @@
 //! A connection that ends while something is in flight is an attempt that failed, and so is one that cannot be
 //! made. One that has carried whole messages is followed by the next at once; else there is a pause as
 //! [`RetryPolicy`](super::RetryPolicy) says, by which the oldest request may be given up, and with it what was handed
-//! over up to [`RetryPolicy::cap`](super::RetryPolicy) later. Time and attempts count from the last acknowledgement. A connection that was not used within [`OutletConfig::idle_close`] is closed,
-//! up to 5 s earlier so that many connections do not close in step. A peer that acknowledges nothing for 30 s is left:
-//! its connection is closed. What a peer says is read and thrown away.
+//! over up to [`RetryPolicy::cap`](super::RetryPolicy) later. Time and attempts count from the last acknowledgement.
+//! A connection that was not used within [`OutletConfig::idle_close`] is closed, up to 5 s earlier so that many
+//! connections do not close in step. A peer that acknowledges nothing for 30 s is left: its connection is closed.
+//! What a peer says is read and thrown away.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -51,8 +52,8 @@ use super::{Attempt, AttemptError, Endpoint, GivenUp, OutletConfig, Request, aft
 use crate::frame::{FrameLimit, next_frame};
 use crate::ledger::LossReason;
 
-/// With more than this in flight nothing else is written. Four times what a request mostly holds, and enough for
-/// 10 MB a second to a peer 50 ms away.
+/// With more than this in flight nothing else is written. Five of the largest requests that drains make of small
+/// messages; once in 50 ms, which is how far a peer may be, they are 10 MB a second.
 const WINDOW: usize = 512 * 1024;
 
 /// How long a peer that has closed its side may take to read what was under way.
@@ -92,10 +93,9 @@ pub struct SyslogOutlet {
     flight: VecDeque<Flight>,
     /// How many of these the connection was given, whole.
     written: usize,
-    /// How many bytes the connection was given ahead of the oldest of these.
+    /// How many bytes the connection was given ahead of the oldest of these: what it got acknowledged of whole
+    /// messages.
     passed: u64,
-    /// Whether the connection got whole messages acknowledged.
-    has_worked: bool,
     /// Since when nothing was acknowledged.
     waits_since: Instant,
     /// Attempts that failed since then.
@@ -142,7 +142,6 @@ impl SyslogOutlet {
             flight: VecDeque::new(),
             written: 0,
             passed: 0,
-            has_worked: false,
             waits_since: Instant::now(),
             attempts: 0,
             breaks: 0,
@@ -266,13 +265,13 @@ impl SyslogOutlet {
     fn give_up_all(&mut self) -> GivenUp {
         let attempts = self.attempts + u32::from(self.line.is_some());
         self.drop_line(self.fate());
-        let unanswered = self.flight.iter().any(|flight| flight.unanswered);
+        let reason = |unanswered| if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
+        let mut any = false;
         for Flight { messages, unanswered, .. } in std::mem::take(&mut self.flight) {
-            let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
-            self.doubt.settle(messages, Err(reason));
+            any |= unanswered;
+            self.doubt.settle(messages, Err(reason(unanswered)));
         }
-        let reason = if unanswered { LossReason::Unanswered } else { LossReason::Stopped };
-        GivenUp { reason, attempts, last: AttemptError::Stopped.into() }
+        GivenUp { reason: reason(any), attempts, last: AttemptError::Stopped.into() }
     }
 
     /// The next messages whose fate is known.
@@ -438,7 +437,6 @@ impl SyslogOutlet {
     /// The next `bytes` were acknowledged.
     fn passed(&mut self, messages: u32, bytes: usize, since: Instant) {
         self.passed += bytes as u64;
-        self.has_worked = true;
         (self.attempts, self.waits_since) = (0, since);
         self.doubt.begin(messages, bytes, since);
     }
@@ -469,7 +467,7 @@ impl SyslogOutlet {
                 }
             }
         }
-        (self.written, self.passed) = (0, 0);
+        self.written = 0;
         if outcome.is_ok() && !self.doubt.is_empty() {
             self.breaks = 0;
         }
@@ -479,9 +477,9 @@ impl SyslogOutlet {
     /// One attempt: until all is written and no more than [`WINDOW`] in flight.
     async fn attempt(&mut self) -> Result<(), Failed> {
         if let Some(line) = &mut self.line {
-            let stands = line.look().await;
+            let is_over = !line.look().await || line.used.elapsed() >= self.idle_close;
             self.take_acknowledged();
-            if self.written == 0 && (!stands || self.is_too_old()) {
+            if self.written == 0 && is_over {
                 // Nothing was under way on it, so its end is no failed attempt.
                 self.end_idle_line();
             }
@@ -494,7 +492,7 @@ impl SyslogOutlet {
         } else {
             self.drop_line(Err(LossReason::Unanswered));
         }
-        if self.flight.is_empty() { Ok(()) } else { Err(Failed { error, at_once: self.has_worked }) }
+        if self.flight.is_empty() { Ok(()) } else { Err(Failed { error, at_once: self.passed > 0 }) }
     }
 
     /// Writes all that is not written, over a new connection if there is none; on trial only the first request.
@@ -529,7 +527,7 @@ impl SyslogOutlet {
         }
         let connected_by = after(Instant::now(), self.config.connect_timeout);
         self.line = Some(Line::connect(&self.endpoint, &self.config, connected_by).await?);
-        (self.has_worked, self.has_delivered) = (false, false);
+        (self.passed, self.has_delivered) = (0, false);
         let jitter = Duration::from_millis(fastrand::u64(0..=IDLE_JITTER_MS));
         self.idle_close = self.config.idle_close.saturating_sub(jitter).max(self.config.idle_close / 2);
         Ok(())
@@ -553,10 +551,6 @@ impl SyslogOutlet {
         }
         self.take_acknowledged();
         Ok(())
-    }
-
-    fn is_too_old(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.used.elapsed() >= self.idle_close)
     }
 }
 

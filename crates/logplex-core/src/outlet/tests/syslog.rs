@@ -49,6 +49,14 @@ async fn settled(outlet: &mut SyslogOutlet, messages: u32) -> Vec<Settled> {
     found
 }
 
+/// Resets the next connection once something has come over it.
+async fn reset(listener: &TcpListener) {
+    let (peer, _) = listener.accept().await.unwrap();
+    peer.readable().await.unwrap();
+    // Unread bytes make this a reset; on loopback it is there when this returns.
+    drop(peer);
+}
+
 async fn read_frames(peer: &mut TcpStream) -> Vec<u8> {
     let mut read = vec![0; FRAMES.len()];
     peer.read_exact(&mut read).await.unwrap();
@@ -98,10 +106,7 @@ async fn a_reset_that_nobody_has_read_is_no_delivery_however_late_one_looks() {
     let mut outlet = outlet(&url, config());
     outlet.doubt.time = Duration::ZERO;
     deliver(&mut outlet).await.unwrap();
-    let (peer, _) = listener.accept().await.unwrap();
-    peer.readable().await.unwrap();
-    // Unread bytes make this a reset; on loopback it is there when this returns.
-    drop(peer);
+    reset(&listener).await;
     assert_eq!(outlet.settled(), Some(Settled { messages: 3, outcome: Err(Unanswered) }));
 }
 
@@ -193,10 +198,7 @@ async fn the_next_is_written_while_the_one_before_is_in_flight_and_both_again_if
 async fn break_one(outlet: &mut SyslogOutlet, listener: &TcpListener) {
     outlet.doubt.time = PATIENCE;
     deliver(outlet).await.unwrap();
-    let (peer, _) = listener.accept().await.unwrap();
-    peer.readable().await.unwrap();
-    // Unread bytes make this a reset.
-    drop(peer);
+    reset(listener).await;
     assert_eq!(settled(outlet, 3).await, all_of(3, Err(Unanswered)));
 }
 
@@ -312,10 +314,7 @@ async fn a_reset_that_nobody_has_read_is_no_delivery_at_the_end_either() {
         let mut outlet = outlet(&url, config());
         outlet.doubt.time = Duration::ZERO;
         deliver(&mut outlet).await.unwrap();
-        let (peer, _) = listener.accept().await.unwrap();
-        peer.readable().await.unwrap();
-        // Unread bytes make this a reset.
-        drop(peer);
+        reset(&listener).await;
         let (_never, mut stop) = watch::channel(None);
         match finishes {
             true => outlet.finish(&mut stop, |_| {}).await,

@@ -27,13 +27,12 @@ mod operations;
 mod page;
 mod sessions;
 mod tokens;
-mod top;
+pub(crate) mod top;
 mod v2;
 
 pub(crate) use codes::as_json;
 pub(crate) use ingest::{LARGE_BODIES, is_posted, post_logs};
 pub(crate) use management::encode_segment;
-pub(crate) use top::PLACES as TOPS;
 
 /// What every handler may use.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::{Config, SyslogConfig};
 use crate::drain::DrainContext;
 use crate::history::Shelf;
-use crate::http::{App, LARGE_BODIES, TOPS, is_posted, post_logs, router};
+use crate::http::{App, LARGE_BODIES, is_posted, post_logs, router, top};
 use crate::hub::Hub;
 use crate::rate::RateLimit;
 use crate::store::Store;
@@ -115,7 +115,7 @@ impl Server {
             rejections: Default::default(),
             syslog: Default::default(),
             large_bodies: Semaphore::new(LARGE_BODIES),
-            tops: Semaphore::new(TOPS),
+            tops: Semaphore::new(top::PLACES),
             body_timeout: BODY_TIMEOUT,
             rate: config.channel_rate.map(RateLimit::new),
         });

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http::StatusCode;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,14 +17,12 @@ use self::page::{Page, Sample};
 use super::ApiArgs;
 use crate::client::{ApiClient, Refused};
 use crate::follow::{Color, NobodyReads, Stdout, escape, escape_json, has_colour, is_final, reader_gone};
+use crate::http::top::{N_MAX, SECONDS, Sort};
 
 mod page;
 
 /// How many channels are shown where nothing bounds them.
 const ROWS: u16 = 20;
-
-/// The most that a server answers.
-const ROWS_MAX: usize = 1000;
 
 /// How long the server may take to look, besides the interval.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -53,7 +51,7 @@ pub(crate) struct TopArgs {
     #[arg(long, value_enum, value_name = "BY", default_value_t)]
     sort: Sort,
     /// How many channels to show; as many as fit on a terminal, else 20
-    #[arg(short = 'n', long, value_name = "ROWS", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(short = 'n', long, value_name = "ROWS", value_parser = clap::value_parser!(u16).range(1..=N_MAX as i64))]
     rows: Option<u16>,
     /// Over how many seconds to measure, 0.1 to 30; then the next table comes
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
@@ -66,28 +64,8 @@ pub(crate) struct TopArgs {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Sort {
-    #[default]
-    Rate,
-    Lost,
-    Codes,
-    Name,
-}
-
-impl Sort {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Sort::Rate => "rate",
-            Sort::Lost => "lost",
-            Sort::Codes => "codes",
-            Sort::Name => "name",
-        }
-    }
-}
-
 fn seconds(text: &str) -> Result<f64, &'static str> {
-    let parsed = text.parse().ok().filter(|seconds| (0.1..=30.0).contains(seconds));
+    let parsed = text.parse().ok().filter(|seconds| SECONDS.contains(seconds));
     parsed.ok_or("write a number from 0.1 to 30")
 }
 
@@ -121,10 +99,11 @@ pub(crate) async fn run(args: &TopArgs, stop: &CancellationToken) -> anyhow::Res
 
 async fn watch(args: &TopArgs, api: &ApiClient, shown: &mut Shown) -> anyhow::Result<()> {
     let timeout = Duration::from_secs_f64(args.interval) + ANSWER_TIMEOUT;
+    let sort = args.sort.to_possible_value().context("every sort has a name")?;
+    let sort = sort.get_name();
     let mut reached = false;
     loop {
-        let path =
-            format!("/v3/top?sort={}&n={}&seconds={}", args.sort.as_str(), shown.rows(), args.interval);
+        let path = format!("/v3/top?sort={sort}&n={}&seconds={}", shown.rows(), args.interval);
         let answered = tokio::time::timeout(timeout, api.get(&path)).await;
         let answered = answered.unwrap_or_else(|_| Err(anyhow!("the server does not answer")));
         match answered {
@@ -196,7 +175,7 @@ impl Shown {
     fn rows(&self) -> usize {
         let asked = usize::from(self.rows.unwrap_or(if self.drawn.is_some() { u16::MAX } else { ROWS }));
         match self.size() {
-            Some((_, lines)) if self.drawn.is_some() => asked.min(page::rows_in(lines)).min(ROWS_MAX),
+            Some((_, lines)) if self.drawn.is_some() => asked.min(page::rows_in(lines)).min(N_MAX),
             _ => asked,
         }
     }

@@ -5,6 +5,7 @@
 //! is three words, a few MiB for 100,000 channels, so that few may ask at a time.
 
 use std::cmp::{Ordering, Reverse};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use chrono::{SecondsFormat, Utc};
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -30,8 +32,10 @@ const DEFAULT_N: usize = 20;
 
 /// How long is measured, in seconds.
 const DEFAULT_SECONDS: f64 = 1.0;
-const SECONDS_MIN: f64 = 0.1;
-const SECONDS_MAX: f64 = 30.0;
+pub(crate) const SECONDS: RangeInclusive<f64> = 0.1..=30.0;
+
+/// The most channels in an answer.
+pub(crate) const N_MAX: usize = PAGE_MAX;
 
 /// How many codes are named of a channel.
 const CODES: usize = 5;
@@ -44,12 +48,13 @@ pub(super) struct TopQuery {
 }
 
 /// What comes first; what is equal in it goes by what came in, then by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    #[default]
     Rate,
-    /// Messages dropped and lost.
+    // Messages dropped and lost.
     Lost,
-    /// Messages with a code.
+    // Messages with a code.
     Codes,
     Name,
 }
@@ -75,21 +80,20 @@ pub(super) async fn get_top(
     let bad = |text: String| error(StatusCode::BAD_REQUEST, &text);
     let n = match query.n.as_deref().map(str::parse) {
         None => DEFAULT_N,
-        Some(Ok(n @ 1..=PAGE_MAX)) => n,
-        Some(_) => return Err(bad(format!("'n' must be a number from 1 to {PAGE_MAX}"))),
+        Some(Ok(n @ 1..=N_MAX)) => n,
+        Some(_) => return Err(bad(format!("'n' must be a number from 1 to {N_MAX}"))),
     };
-    let sort = match query.sort.as_deref() {
-        None | Some("rate") => Sort::Rate,
-        Some("lost") => Sort::Lost,
-        Some("codes") => Sort::Codes,
-        Some("name") => Sort::Name,
-        Some(_) => return Err(bad("'sort' must be rate, lost, codes or name".to_owned())),
+    let sort = match query.sort.as_deref().map(|name| Sort::from_str(name, false)) {
+        None => Sort::default(),
+        Some(Ok(sort)) => sort,
+        Some(Err(_)) => return Err(bad("'sort' must be rate, lost, codes or name".to_owned())),
     };
     let seconds = match query.seconds.as_deref().map(str::parse) {
         None => DEFAULT_SECONDS,
-        Some(Ok(seconds)) if (SECONDS_MIN..=SECONDS_MAX).contains(&seconds) => seconds,
+        Some(Ok(seconds)) if SECONDS.contains(&seconds) => seconds,
         Some(_) => {
-            return Err(bad(format!("'seconds' must be a number from {SECONDS_MIN} to {SECONDS_MAX}")));
+            let (least, most) = SECONDS.into_inner();
+            return Err(bad(format!("'seconds' must be a number from {least} to {most}")));
         }
     };
     let unavailable = |text| error(StatusCode::SERVICE_UNAVAILABLE, text);

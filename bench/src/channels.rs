@@ -4,14 +4,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use logplex_tests::{Response, Server};
+use logplex_tests::Response;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::api::call_api;
 use crate::load::Sent;
 use crate::program::{Program, cpu_seconds_of_all, rss};
-use crate::run::{Measure, settled};
+use crate::run::{Measure, settled, without_history};
 
 /// The channels that are written to, each with a drain.
 const ACTIVE: usize = 1_000;
@@ -23,8 +23,7 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) fn measure(channels: usize, seconds: u64) -> anyhow::Result<Measure> {
     let mut sink = Program::part(&["sink"], &[])?;
     let to = sink.address()?;
-    let options = Server::options().env("LOGPLEX_HISTORY_MEMORY", "0");
-    let mut server = options.start();
+    let mut server = without_history().start();
     let begun = Instant::now();
     let body = json!({ "tokens": ["app"] }).to_string();
     call_api(&server, channels, |at| ("PUT", format!("/v3/channels/app-{at}"), body.clone()))?;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use logplex_tests::Server;
+use logplex_tests::{Server, ServerOptions};
 use tempfile::TempDir;
 
 use crate::load::Sent;
@@ -163,6 +163,11 @@ pub(crate) fn settled(sink: &mut Program, sent: u64) -> anyhow::Result<Received>
     }
 }
 
+/// A server that keeps no history.
+pub(crate) fn without_history() -> ServerOptions {
+    Server::options().env("LOGPLEX_HISTORY_MEMORY", "0")
+}
+
 /// A running router.
 struct Running {
     id: u32,
@@ -185,11 +190,8 @@ impl Running {
             }
             Router::Logplex { drains, history } => {
                 // By default a channel may not have as many drains as some rows need.
-                let mut options = Server::options().env("LOGPLEX_MAX_DRAINS", &drains.to_string());
-                if !history {
-                    options = options.env("LOGPLEX_HISTORY_MEMORY", "0");
-                }
-                let server = options.start();
+                let options = if history { Server::options() } else { without_history() };
+                let server = options.env("LOGPLEX_MAX_DRAINS", &drains.to_string()).start();
                 let token = server.create_app("bench");
                 for sink in sinks {
                     server.add_drain("bench", &format!("http://{sink}/"));
@@ -198,7 +200,7 @@ impl Running {
                 Ok(Running { id, address, token, _server: Some(server), _program: None, _folder: None })
             }
             Router::LogplexSyslog => {
-                let mut server = Server::options().env("LOGPLEX_HISTORY_MEMORY", "0").start();
+                let mut server = without_history().start();
                 let folder = TempDir::new()?;
                 let token = server.create_app("bench");
                 server.add_drain("bench", &format!("syslog://{}", sinks[0]));
@@ -207,8 +209,7 @@ impl Running {
                 std::fs::write(&file, &token).context("the token's file")?;
                 let listen = format!("127.0.0.1:0,token-file={}", file.display());
                 server.term();
-                let options = Server::options().env("LOGPLEX_HISTORY_MEMORY", "0");
-                server.set_options(options.args(&["--syslog-listen", &listen]));
+                server.set_options(without_history().args(&["--syslog-listen", &listen]));
                 server.restart();
                 let (id, address) = (server.id(), server.syslog_addresses()[0]);
                 Ok(Running {

@@ -6,7 +6,7 @@ use logplex_tests::Server;
 use crate::frames::message_size;
 use crate::load::Sent;
 use crate::program::{Program, peak_rss, rss};
-use crate::run::Measure;
+use crate::run::{Measure, without_history};
 use crate::sink::Received;
 
 /// A load and a drain that takes none of it.
@@ -69,11 +69,8 @@ impl Stalled {
 pub(crate) fn measure(stalled: Stalled) -> anyhow::Result<Measure> {
     const MIB: f64 = 1024.0 * 1024.0;
     let mut sink = Program::part(&["sink", "--stall"], &[])?;
-    let mut options = Server::options();
-    if stalled.is_filtered() {
-        // Its load takes seconds, in which the store of histories would fill its buffers.
-        options = options.env("LOGPLEX_HISTORY_MEMORY", "0");
-    }
+    // A filtered drain's load takes seconds, in which the store of histories would fill its buffers.
+    let options = if stalled.is_filtered() { without_history() } else { Server::options() };
     let server = options.start();
     let token = server.create_app("bench");
     let drain = server.add_drain("bench", &format!("http://{}/{}", sink.address()?, stalled.options));

@@ -15,6 +15,7 @@ mod wire;
 
 mod client;
 mod frame;
+mod listening;
 mod metrics;
 mod told;
 

@@ -9,7 +9,7 @@ mod record;
 pub(crate) mod stream;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
@@ -17,14 +17,14 @@ pub use self::answer::Answer;
 pub use self::record::{Outcome, Request};
 use self::stream::Identity;
 use crate::frame::{Form, Received};
+use crate::listening::Listening;
 use crate::wait::wait_for;
 
 /// The receiver. Dropping it closes the listener and every connection.
 #[derive(Debug)]
 pub struct Sink {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    listening: Mutex<Option<JoinHandle<()>>>,
+    listening: Listening,
 }
 
 /// While it is there, requests are held unanswered. See [`Sink::gate`].
@@ -82,25 +82,23 @@ impl Sink {
     }
 
     fn of(form: Form, identity: Option<Identity>) -> Sink {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let address = listener.local_addr().expect("a bound listener has an address");
         let state = State { running: true, ..State::default() };
         let shared = Arc::new(Shared { form, identity, state: Mutex::new(state), changed: Condvar::new() });
-        let listening = Mutex::new(Some(listen(listener, &shared)));
-        Sink { address, shared, listening }
+        let listening = Listening::start(None, taking(&shared));
+        Sink { shared, listening }
     }
 
     // === where it is ===
 
     /// Where it listens; the port stays its own over [`Sink::stop`] and [`Sink::start_again`].
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.address()
     }
 
     /// `http://127.0.0.1:PORT/PATH`, for a drain; with `https` if it speaks TLS.
     pub fn url(&self, path: &str) -> String {
         let scheme = if self.shared.identity.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}/{}", self.address, path.trim_start_matches('/'))
+        format!("{scheme}://{}/{}", self.address(), path.trim_start_matches('/'))
     }
 
     /// Its certificate in PEM, which a client may be told to trust.
@@ -245,11 +243,7 @@ impl Sink {
             }
             std::mem::take(&mut state.threads)
         };
-        if let Some(listening) = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // The listener looks at `running` when it accepts, so it gets something to accept.
-            TcpStream::connect(self.address).ok();
-            listening.join().ok();
-        }
+        self.listening.stop();
         for thread in threads {
             thread.join().ok();
         }
@@ -260,12 +254,10 @@ impl Sink {
     /// # Panics
     /// When the port is taken by another.
     pub fn start_again(&self) {
-        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
-        if listening.is_none() {
-            let listener = wait_for("the sink's own port", || TcpListener::bind(self.address).ok());
+        self.listening.start_again(|| {
             self.shared.state().running = true;
-            *listening = Some(listen(listener, &self.shared));
-        }
+            taking(&self.shared)
+        });
     }
 }
 
@@ -295,23 +287,21 @@ impl Shared {
     }
 }
 
-/// Accepts until the sink stops, one thread a connection.
-fn listen(listener: TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
+/// Takes connections until the sink stops, one thread each.
+fn taking(shared: &Arc<Shared>) -> impl FnMut(TcpStream) -> bool + Send + 'static {
     let shared = Arc::clone(shared);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut state = shared.state();
-            if !state.running {
-                return;
-            }
-            let stream = Arc::new(stream);
-            state.connections += 1;
-            let number = state.connections;
-            state.open.insert(number, Arc::downgrade(&stream));
-            let ours = Arc::clone(&shared);
-            state.threads.push(thread::spawn(move || connection::serve(&ours, number, stream)));
+    move |stream| {
+        let mut state = shared.state();
+        if !state.running {
+            return false;
         }
-    })
+        state.connections += 1;
+        let (number, stream) = (state.connections, Arc::new(stream));
+        state.open.insert(number, Arc::downgrade(&stream));
+        let ours = Arc::clone(&shared);
+        state.threads.push(thread::spawn(move || connection::serve(&ours, number, stream)));
+        true
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::frame::{Form, Received};
+use crate::listening::Listening;
 use crate::sink::stream::{Identity, Stream};
 use crate::wait::wait_for;
 
@@ -21,10 +22,8 @@ const NARROW: usize = 2048;
 /// The receiver. Dropping it closes the listener and every connection.
 #[derive(Debug)]
 pub struct SyslogSink {
-    address: SocketAddr,
-    narrow: bool,
     shared: Arc<Shared>,
-    listening: Mutex<Option<JoinHandle<()>>>,
+    listening: Listening,
 }
 
 #[derive(Debug)]
@@ -74,18 +73,16 @@ impl SyslogSink {
     }
 
     fn of(form: Form, identity: Option<Identity>, narrow: bool) -> SyslogSink {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let address = listener.local_addr().expect("a bound listener has an address");
         let state = State { running: true, ..State::default() };
         let shared = Arc::new(Shared { form, identity, state: Mutex::new(state), changed: Condvar::new() });
-        let listening = Mutex::new(Some(listen(listener, narrow, &shared)));
-        SyslogSink { address, narrow, shared, listening }
+        let listening = Listening::start(narrow.then_some(NARROW), taking(&shared));
+        SyslogSink { shared, listening }
     }
 
     /// `syslog://127.0.0.1:PORT`, for a drain; with `syslog+tls` if it speaks TLS.
     pub fn url(&self) -> String {
         let scheme = if self.shared.identity.is_some() { "syslog+tls" } else { "syslog" };
-        format!("{scheme}://{}", self.address)
+        format!("{scheme}://{}", self.listening.address())
     }
 
     /// Its certificate in PEM.
@@ -175,7 +172,7 @@ impl SyslogSink {
     pub fn wait_in_flight(&self, bytes: u64) {
         wait_for("bytes in flight", || {
             let sockets = fs::read_to_string("/proc/net/tcp").expect("Linux lists its sockets");
-            let port = format!(":{:04X}", self.address.port());
+            let port = format!(":{:04X}", self.listening.address().port());
             let in_flight = |socket: &str| {
                 // Number, local address, remote address, state, and what is queued to be sent, and received.
                 let fields: Vec<&str> = socket.split_whitespace().collect();
@@ -225,11 +222,7 @@ impl SyslogSink {
             std::mem::take(&mut state.threads)
         };
         self.shared.changed.notify_all();
-        if let Some(listening) = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // The listener looks at `running` when it accepts, so it gets something to accept.
-            TcpStream::connect(self.address).ok();
-            listening.join().ok();
-        }
+        self.listening.stop();
         for thread in threads {
             thread.join().ok();
         }
@@ -240,12 +233,10 @@ impl SyslogSink {
     /// # Panics
     /// When the port is taken by another.
     pub fn start_again(&self) {
-        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
-        if listening.is_none() {
-            let listener = wait_for("the sink's own port", || TcpListener::bind(self.address).ok());
+        self.listening.start_again(|| {
             self.shared.state().running = true;
-            *listening = Some(listen(listener, self.narrow, &self.shared));
-        }
+            taking(&self.shared)
+        });
     }
 }
 
@@ -276,24 +267,21 @@ impl Shared {
     }
 }
 
-fn listen(listener: TcpListener, narrow: bool, shared: &Arc<Shared>) -> JoinHandle<()> {
-    if narrow {
-        setsockopt(&listener, sockopt::RcvBuf, &NARROW).expect("a receive buffer can be small");
-    }
+/// Takes connections until the sink stops, one thread each.
+fn taking(shared: &Arc<Shared>) -> impl FnMut(TcpStream) -> bool + Send + 'static {
     let shared = Arc::clone(shared);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut state = shared.state();
-            if !state.running {
-                return;
-            }
-            state.connections += 1;
-            let (number, stream) = (state.connections, Arc::new(stream));
-            state.open.push((number, Arc::clone(&stream)));
-            let ours = Arc::clone(&shared);
-            state.threads.push(thread::spawn(move || serve(&ours, number, stream)));
+    move |stream| {
+        let mut state = shared.state();
+        if !state.running {
+            return false;
         }
-    })
+        state.connections += 1;
+        let (number, stream) = (state.connections, Arc::new(stream));
+        state.open.push((number, Arc::clone(&stream)));
+        let ours = Arc::clone(&shared);
+        state.threads.push(thread::spawn(move || serve(&ours, number, stream)));
+        true
+    }
 }
 
 /// Reads until either side closes.

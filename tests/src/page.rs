@@ -5,7 +5,8 @@ use std::ops::Deref;
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::server::API_KEY;
+use crate::relay::Relay;
+use crate::server::{API_KEY, Server};
 use crate::wait::wait_for;
 
 /// A browser that shows the page.
@@ -36,6 +37,33 @@ impl Page {
         page.enter("#key", API_KEY);
         page.wait_text("#state", "following");
         page
+    }
+
+    /// As [`Page::follow`], of a new server with one channel behind a relay, so that its connections can be cut. Returns
+    /// the server, the relay, a token of the channel, and the page.
+    ///
+    /// # Panics
+    /// As [`Page::follow`] does.
+    #[track_caller]
+    pub fn follow_over_relay(channel: &str) -> (Server, Relay, String, Page) {
+        let (server, relay) = (Server::start(), Relay::start());
+        let token = server.create_app(channel);
+        relay.forward_to(server.address());
+        let page = Page::follow(&format!("{}/", relay.url()));
+        (server, relay, token, page)
+    }
+
+    /// Chooses another channel.
+    ///
+    /// # Panics
+    /// When the browser is gone.
+    #[track_caller]
+    pub fn choose(&self, channel: &str) {
+        let script = "
+            const select = document.getElementById('channel');
+            select.value = arguments[0];
+            select.dispatchEvent(new Event('change'))";
+        self.run(script, vec![json!(channel)]);
     }
 
     /// One of the counts at its foot: received, shown, waiting, skipped or dropped.

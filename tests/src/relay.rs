@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::server::Server;
 use crate::wait::wait_for;
 
 /// The relay. Dropping it cuts every connection and takes no more.
@@ -73,6 +74,17 @@ impl Relay {
         Relay { address, shared, held }
     }
 
+    /// A relay, and a server behind it that gives out the relay's address as its own.
+    ///
+    /// # Panics
+    /// As [`Relay::start`] does, and when the server does not start.
+    pub fn with_server() -> (Relay, Server) {
+        let relay = Relay::start();
+        let server = Server::options().args(&["--public-url", &relay.url()]).start();
+        relay.forward_to(server.address());
+        (relay, server)
+    }
+
     /// Plays an http proxy: takes CONNECT to anywhere, and goes to `server`.
     ///
     /// # Panics
@@ -87,6 +99,11 @@ impl Relay {
     /// The heads of the requests for a tunnel.
     pub fn asked(&self) -> Vec<String> {
         lock(&self.shared).asked.clone()
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Where it listens.

@@ -138,10 +138,7 @@ fn who_pauses_or_scrolls_back_misses_nothing() {
 
 #[test]
 fn what_the_server_could_not_give_is_a_row_with_its_count() {
-    let (server, relay) = (Server::start(), Relay::start());
-    let token = server.create_app(CHANNEL);
-    relay.forward_to(server.address());
-    let page = Page::follow(&format!("http://{}/", relay.address()));
+    let (server, relay, token, page) = Page::follow_over_relay(CHANNEL);
     page.wait_text("#chart-text", "0 messages/s · 0 dropped or lost/s");
     relay.hold();
     // Far more than the kernel takes for a reader that reads nothing, and its ring.
@@ -280,10 +277,7 @@ fn whatever_comes_is_shown_waits_or_is_counted() {
 
 #[test]
 fn after_a_break_and_a_restart_nothing_is_missing_and_nothing_comes_twice() {
-    let (mut server, relay) = (Server::start(), Relay::start());
-    let token = server.create_app(CHANNEL);
-    relay.forward_to(server.address());
-    let page = Page::follow(&format!("http://{}/", relay.address()));
+    let (mut server, relay, token, page) = Page::follow_over_relay(CHANNEL);
     page.resize(HIGH.0, HIGH.1);
     server.post_lines(&token, 0, 20);
     page.wait_count("shown", 20);

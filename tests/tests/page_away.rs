@@ -5,15 +5,6 @@ use serde_json::json;
 
 const CHANNEL: &str = "app";
 
-/// A server behind a relay, with one channel and a token of it, and a page that follows it.
-fn followed() -> (Server, Relay, String, Page) {
-    let (server, relay) = (Server::start(), Relay::start());
-    let token = server.create_app(CHANNEL);
-    relay.forward_to(server.address());
-    let page = Page::follow(&format!("http://{}/", relay.address()));
-    (server, relay, token, page)
-}
-
 /// From now on whoever asks for a session is refused so, as if by something between the page and the server; `null`
 /// ends it.
 #[track_caller]
@@ -47,7 +38,7 @@ fn who_logs_in_while_the_server_is_away_is_let_in_when_it_is_back() {
 
 #[test]
 fn with_a_key_in_the_place_of_one_that_is_not_valid_any_more_it_goes_on() {
-    let (mut server, relay, token, page) = followed();
+    let (mut server, relay, token, page) = Page::follow_over_relay(CHANNEL);
     page.resize(1280, 3000);
     page.enter("#filter", "--exclude 1");
     page.wait_true("sessionStorage.getItem('filter') === '--exclude 1'");
@@ -73,7 +64,7 @@ fn with_a_key_in_the_place_of_one_that_is_not_valid_any_more_it_goes_on() {
 
 #[test]
 fn a_channel_that_is_deleted_is_said_to_be_gone_and_followed_again_when_it_is_there() {
-    let (server, _relay, _, page) = followed();
+    let (server, _relay, _, page) = Page::follow_over_relay(CHANNEL);
     let path = format!("/v3/channels/{CHANNEL}");
     server.api("DELETE", &path, None).expect(&[200, 204]);
     page.wait_text("#state", "this channel is not there any more");
@@ -108,7 +99,7 @@ fn the_first_channel_is_followed_as_soon_as_there_is_one() {
 
 #[test]
 fn a_session_that_is_refused_for_good_ends_it_and_one_that_is_refused_for_now_does_not() {
-    let (server, relay, token, page) = followed();
+    let (server, relay, token, page) = Page::follow_over_relay(CHANNEL);
     server.post_lines(&token, 0, 1);
     page.wait_count("shown", 1);
     // Whatever it says is only text; a page is not shown as one, and not as its source either.
@@ -163,11 +154,7 @@ fn each_tab_has_a_key_a_channel_and_a_filter_of_its_own() {
     page.wait_true("document.activeElement.id === 'key'");
     page.enter("#key", API_KEY);
     page.wait_text("#state", "following");
-    page.run(
-        "const channel = document.getElementById('channel');
-         channel.value = 'billing'; channel.dispatchEvent(new Event('change'))",
-        Vec::new(),
-    );
+    page.choose("billing");
     page.wait_true("sessionStorage.getItem('channel') === 'billing'");
     page.wait_text("#state", "following");
     server.post_lines(&other, 0, 3);

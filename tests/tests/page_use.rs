@@ -270,11 +270,7 @@ fn the_key_stays_in_its_tab_and_out_of_every_address() {
     page.wait_text("#login-error", "not a key of this server");
     page.enter("#key", API_KEY);
     page.wait_text("#state", "following");
-    page.run(
-        "const channel = document.getElementById('channel');
-         channel.value = 'billing'; channel.dispatchEvent(new Event('change'))",
-        Vec::new(),
-    );
+    page.choose("billing");
     page.enter("#filter", "--level warning");
     page.wait_true("sessionStorage.getItem('filter') === '--level warning'");
     page.wait_text("#state", "following");

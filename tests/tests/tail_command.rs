@@ -202,13 +202,10 @@ fn a_restart_is_ridden_out_without_repeats() {
 
 #[test]
 fn a_broken_connection_is_resumed_without_gap_or_repeat() {
-    let relay = Relay::start();
-    let public = format!("http://{}", relay.address());
-    let server = Server::options().args(&["--public-url", &public]).start();
-    relay.forward_to(server.address());
+    let (relay, server) = Relay::with_server();
     let token = server.create_app("app");
     server.post_lines(&token, 0, 300);
-    let program = Program::start("logplex", &["tail", "app", "--url", &public, "-n", "10"], &[KEY]);
+    let program = Program::start("logplex", &["tail", "app", "--url", &relay.url(), "-n", "10"], &[KEY]);
     program.wait_line("the history", |line| line.ends_with("line 299"));
     for round in 1..4 {
         relay.cut();

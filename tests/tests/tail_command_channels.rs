@@ -112,13 +112,10 @@ fn a_restart_is_ridden_out_by_all_channels_and_told_once() {
 
 #[test]
 fn a_tail_without_history_shows_none_after_a_broken_connection_either() {
-    let relay = Relay::start();
-    let public = format!("http://{}", relay.address());
-    let server = Server::options().args(&["--public-url", &public]).start();
-    relay.forward_to(server.address());
+    let (relay, server) = Relay::with_server();
     let token = server.create_app("app");
     server.post_lines(&token, 0, 50);
-    let program = tail(&public, &["app", "-n", "0"]);
+    let program = tail(&relay.url(), &["app", "-n", "0"]);
     // One stream that tells where the past ends, and the one that follows.
     relay.wait_upgraded(2);
     relay.cut();
@@ -129,13 +126,10 @@ fn a_tail_without_history_shows_none_after_a_broken_connection_either() {
 
 #[test]
 fn a_channel_that_is_gone_after_a_broken_connection_ends_it() {
-    let relay = Relay::start();
-    let public = format!("http://{}", relay.address());
-    let server = Server::options().args(&["--public-url", &public]).start();
-    relay.forward_to(server.address());
+    let (relay, server) = Relay::with_server();
     server.create_app("app");
     server.create_app("other");
-    let mut program = tail(&public, &["app", "other"]);
+    let mut program = tail(&relay.url(), &["app", "other"]);
     relay.wait_upgraded(2);
     server.api("DELETE", "/v3/channels/app", None).expect(&[204]);
     relay.cut();

@@ -95,6 +95,15 @@ pub(crate) fn cpu_of_ended_children() -> anyhow::Result<f64> {
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
+/// Seconds for which a hypervisor gave this machine's cores to others though they had work, all cores together; 0
+/// where there is none.
+pub(crate) fn stolen_seconds() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    // `cpu`, then user, nice, system, idle, iowait, irq, softirq, steal.
+    let ticks: u64 = stat.split_whitespace().nth(8).context("a time stolen")?.parse()?;
+    Ok(ticks as f64 / 100.0)
+}
+
 /// The memory that a process has resident, in MiB.
 pub(crate) fn rss(id: u32) -> anyhow::Result<f64> {
     status_mib(id, "VmRSS:")

@@ -13,6 +13,10 @@ pub(crate) struct Run {
     /// How many times each subject is measured, in turns.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// How many turns there may be at most until `--runs` were quiet, that is, until a hypervisor took less than 1 %
+    /// of the machine's time in each measurement; the quietest are kept. As many as `--runs` if less.
+    #[arg(long, default_value_t = 0)]
+    turns: usize,
     /// Seconds a measurement.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -20,6 +24,9 @@ pub(crate) struct Run {
     #[arg(long)]
     dry: bool,
 }
+
+/// Percent of the machine's time that a hypervisor may take in a measurement that counts as quiet.
+const QUIET: f64 = 1.0;
 
 const PROXY: Subject = Subject::Router(Router::Proxy);
 const LOGPLEX: Subject = Subject::Router(Router::Logplex { drains: 1, history: false });
@@ -76,18 +83,26 @@ impl Run {
         let mut rows = Vec::new();
         for (name, subjects, load) in ROWS.iter().filter(|row| row.0.contains(&self.only)) {
             let mut row = Row::new(name, subjects);
-            for run in 1..=self.runs {
-                for (at, subject) in subjects.iter().enumerate() {
+            let mut quiet = 0;
+            for turn in 1..=self.turns.max(self.runs) {
+                let mut measures = Vec::new();
+                for subject in *subjects {
                     let measure = subject.measure(load, self.seconds)?;
-                    eprintln!("{name} · run {run} · {} · {measure:.2?}", subject.name());
-                    row.add(at, measure);
+                    eprintln!("{name} · turn {turn} · {} · {measure:.2?}", subject.name());
+                    measures.push(measure);
+                }
+                quiet += usize::from(measures.iter().all(|measure| measure.stolen < QUIET));
+                row.add(measures);
+                if quiet >= self.runs && turn >= self.runs {
+                    break;
                 }
             }
+            row.keep_quietest(self.runs);
             println!("{}", row.table());
             rows.push(row);
         }
         if !self.dry {
-            write_report(&rows, self.runs, self.seconds)?;
+            write_report(&rows, self.runs, self.turns, self.seconds)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use logplex_tests::{Server, ServerOptions};
 use tempfile::TempDir;
 
 use crate::load::Sent;
-use crate::program::{Program, cpu_seconds, peak_rss};
+use crate::program::{Program, cpu_seconds, peak_rss, stolen_seconds};
 use crate::sink::Received;
 use crate::stalled::Stalled;
 use crate::{channels, shuttle, stalled, tails};
@@ -71,6 +71,8 @@ pub(crate) struct Measure {
     pub(crate) each: f64,
     /// CPU-seconds of the subject a second.
     pub(crate) cores: f64,
+    /// Percent of the machine's time that a hypervisor took.
+    pub(crate) stolen: f64,
     /// Seconds until all channels were made, and until a server with all of them listens.
     pub(crate) made: f64,
     pub(crate) start: f64,
@@ -100,6 +102,13 @@ impl Subject {
 
     /// Measures once, for about so many seconds where time matters; `load` is for the load generator of a router.
     pub(crate) fn measure(self, load: &[&str], seconds: u64) -> anyhow::Result<Measure> {
+        let (begun, before) = (Instant::now(), stolen_seconds()?);
+        let measure = self.measure_once(load, seconds)?;
+        let time = begun.elapsed().as_secs_f64() * thread::available_parallelism()?.get() as f64;
+        Ok(Measure { stolen: (stolen_seconds()? - before) * 100.0 / time, ..measure })
+    }
+
+    fn measure_once(self, load: &[&str], seconds: u64) -> anyhow::Result<Measure> {
         match self {
             Subject::Router(router) => router.measure(load, seconds),
             Subject::Shuttle { pipe } => shuttle::many_lines(pipe),

@@ -16,7 +16,7 @@ use crate::code::{ErrorCode, Speaker};
 use crate::foreign;
 use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
 use crate::ledger::Tally;
-use crate::message::{Form, Head, Message, as_text, write_head};
+use crate::message::{Form, Head, Message, Pattern, as_text, write_head};
 use crate::notice::Notice;
 
 mod lines;
@@ -26,7 +26,7 @@ pub use lines::Lines;
 /// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
 const LINE_PRI: u8 = 190;
 
-/// The most messages in one batch: what an index over a body of tiny frames may cost.
+/// The most messages in one batch: what an index over a body of tiny frames may cost. Sixteen bits count them.
 const MESSAGES_MAX: usize = 64 * 1024;
 
 /// Who writes notices of losses: shuttles, and servers whose drains feed this one.
@@ -90,13 +90,20 @@ struct Entry {
     start: u32,
     end: u32,
     /// The message's place in the request it came with; filters leave holes.
-    ordinal: u32,
-    source_is_token_name: bool,
+    ordinal: u16,
+    /// Which of the batch's heads it has.
+    head: u16,
     /// Whether it looks like a notice of a loss upstream.
     is_notice: bool,
     /// The platform's code that it is about.
     code: Option<ErrorCode>,
+}
+
+/// The head of consecutive messages that differ in their text and in the value of their time, and in nothing else.
+#[derive(Clone, Copy, Debug)]
+struct SharedHead {
     head: Head,
+    source_is_token_name: bool,
 }
 
 /// Messages that travel together, indexed once.
@@ -104,6 +111,8 @@ struct Entry {
 pub struct Batch {
     bytes: Bytes,
     entries: Box<[Entry]>,
+    /// In the order of the messages that have them.
+    heads: Box<[SharedHead]>,
     /// Whether any entry is one.
     has_notices: bool,
     /// Whether any entry has one.
@@ -140,8 +149,8 @@ impl Batch {
         let mut input = WholeInput { rest: &body, limit: origin.limit };
         // Set once a foreign frame was rewritten; until then entries point into the body itself.
         let mut rewritten: Option<Vec<u8>> = None;
-        // The head before this one, what follows from it, and the frame it is of.
-        let mut last: Option<(&[u8], Head, Traits)> = None;
+        // The head of the frames before this one, and what follows from it.
+        let mut last: Option<(Pattern<'_>, Traits)> = None;
         loop {
             let offset = body.len() - input.rest.len();
             let frame = match input.next() {
@@ -153,23 +162,29 @@ impl Batch {
             };
             builder.check_room(offset)?;
             let end = body.len() - input.rest.len();
-            last = match last {
-                Some((other, head, traits)) if head.fits(other, frame) => Some((frame, head, traits)),
-                _ => Head::parse(frame, origin.form).map(|head| (frame, head, origin.traits(frame, &head))),
+            let (head, traits) = match &last {
+                Some((pattern, traits)) if pattern.fits(frame) => (pattern.head, *traits),
+                _ => match Head::parse(frame, origin.form) {
+                    Some(head) => {
+                        let traits = builder.begin_head(frame, head);
+                        last = Pattern::of(head, frame).map(|pattern| (pattern, traits));
+                        (head, traits)
+                    }
+                    None => {
+                        let out = rewritten.get_or_insert_with(|| {
+                            let mut out = Vec::with_capacity(body.len() + 1024);
+                            out.extend_from_slice(&body[..offset]);
+                            out
+                        });
+                        builder.append_foreign(out, frame);
+                        last = None;
+                        continue;
+                    }
+                },
             };
-            match (&last, &mut rewritten) {
-                (Some((_, head, traits)), None) => {
-                    builder.index(end - frame.len()..end, frame, *head, *traits);
-                }
-                (Some((_, head, traits)), Some(out)) => builder.append(out, frame, *head, *traits),
-                (None, out) => {
-                    let out = out.get_or_insert_with(|| {
-                        let mut out = Vec::with_capacity(body.len() + 1024);
-                        out.extend_from_slice(&body[..offset]);
-                        out
-                    });
-                    builder.append_foreign(out, frame);
-                }
+            match &mut rewritten {
+                None => builder.index(end - frame.len()..end, head.text(frame), traits),
+                Some(out) => builder.append(out, frame, head, traits),
             }
         }
         Ok(builder.build(rewritten.map_or(body, |bytes| buffer::copy(&bytes))))
@@ -197,7 +212,10 @@ impl Batch {
                 message.extend_from_slice(piece);
                 rest = more;
                 match Head::parse(&message, Form::Any) {
-                    Some(head) => builder.append(&mut out, &message, head, origin.traits(&message, &head)),
+                    Some(head) => {
+                        let traits = builder.begin_head(&message, head);
+                        builder.append(&mut out, &message, head, traits);
+                    }
                     None => builder.append_foreign(&mut out, &message),
                 }
             }
@@ -222,16 +240,24 @@ impl Batch {
             bytes.extend_from_slice(frame);
             entries.push(Entry { start, end: bytes.len() as u32, ..self.entries[index] });
         }
-        Some(self.of_entries(bytes.build(), entries.into()))
+        // Heads that only messages had which go now, go too.
+        let of_one_head = |one: &Entry, next: &Entry| one.head == next.head;
+        let mut heads = Vec::with_capacity(entries.chunk_by(of_one_head).count());
+        for run in entries.chunk_by_mut(of_one_head) {
+            heads.push(self.heads[run[0].head as usize]);
+            run.iter_mut().for_each(|entry| entry.head = (heads.len() - 1) as u16);
+        }
+        Some(self.of_entries(bytes.build(), entries.into(), heads.into()))
     }
 
     /// Other messages that came with this batch.
-    fn of_entries(&self, bytes: Bytes, entries: Box<[Entry]>) -> Batch {
+    fn of_entries(&self, bytes: Bytes, entries: Box<[Entry]>, heads: Box<[SharedHead]>) -> Batch {
         Batch {
             bytes,
             has_notices: self.has_notices && entries.iter().any(|entry| entry.is_notice),
             has_codes: self.has_codes && entries.iter().any(|entry| entry.code.is_some()),
             entries,
+            heads,
             token_name: self.token_name.clone(),
             received: self.received,
             rendered: Mutex::default(),
@@ -248,7 +274,7 @@ impl Batch {
     /// # Panics
     /// If there is none, as all that take an index.
     pub fn message(&self, index: usize) -> Message<'_> {
-        self.entries[index].head.message(self.frame(index))
+        self.head(index).message(self.frame(index))
     }
 
     /// A message's source: its APP-NAME, or the token's name where that stands for the token.
@@ -263,7 +289,7 @@ impl Batch {
 
     /// A message's severity, 0 (emergency) to 7 (debug).
     pub fn severity(&self, index: usize) -> u8 {
-        self.entries[index].head.pri & 7
+        self.head(index).pri & 7
     }
 
     /// The platform's error code that a message is about ([`ErrorCode::from_message`]), found when the batch was read.
@@ -290,7 +316,7 @@ impl Batch {
     /// What the message tells of losses upstream, if it is a notice. One of L10 that names a drain is about
     /// another reader, not about what was on its way here.
     fn told(&self, index: usize) -> Option<Tally<()>> {
-        let text = self.entries[index].head.text(self.frame(index));
+        let text = self.head(index).text(self.frame(index));
         let notice = Notice::parse(std::str::from_utf8(text).ok()?)?;
         let elsewhere = notice.facts.iter().any(|(key, _)| key == "drain");
         (!elsewhere).then_some(Tally {
@@ -303,7 +329,7 @@ impl Batch {
     /// A message's text.
     #[cfg(feature = "grep")]
     pub(crate) fn text(&self, index: usize) -> &[u8] {
-        self.entries[index].head.text(self.frame(index))
+        self.head(index).text(self.frame(index))
     }
 
     fn frame(&self, index: usize) -> &[u8] {
@@ -311,11 +337,19 @@ impl Batch {
         &self.bytes[start as usize..end as usize]
     }
 
+    fn shared_head(&self, index: usize) -> &SharedHead {
+        &self.heads[self.entries[index].head as usize]
+    }
+
+    fn head(&self, index: usize) -> &Head {
+        &self.shared_head(index).head
+    }
+
     /// TIME, source, PROCID: what every rendered form keeps.
     pub(crate) fn kept(&self, index: usize) -> [&[u8]; 3] {
-        let entry = &self.entries[index];
-        let [time, app, procid] = entry.head.kept(self.frame(index));
-        [time, if entry.source_is_token_name { self.token_name.as_bytes() } else { app }, procid]
+        let SharedHead { head, source_is_token_name } = self.shared_head(index);
+        let [time, app, procid] = head.kept(self.frame(index));
+        [time, if *source_is_token_name { self.token_name.as_bytes() } else { app }, procid]
     }
 
     /// All messages as an HTTP drain sends them: `LEN <PRI>1 TIME host SOURCE PROCID - MSG`, without
@@ -346,46 +380,77 @@ impl Batch {
     pub fn write_syslog_form(&self, range: Range<usize>, host: &str, out: &mut Vec<u8>) {
         let head_room = host.len() + self.token_name.len() + " - - \n".len() + "65536 ".len();
         out.reserve(self.size(range.clone()) + range.len() * head_room);
-        for index in range {
-            let Stretches { beginning, source, space, rest, text } = self.stretches(index);
+        let middle = |index, middle: &mut Vec<u8>| {
+            middle.extend_from_slice(host.as_bytes());
+            middle.push(b' ');
+            self.put_source_and_procid(index, middle);
+            middle.extend_from_slice(b"- - ");
+        };
+        self.for_each_rendered(range, middle, |[beginning, middle, text]| {
             let text = text.strip_suffix(b"\n").unwrap_or(text);
-            put_frame(out, [beginning, host.as_bytes(), b" ", source, space, rest, b"- - ", text, b"\n"]);
-        }
+            put_frame(out, [beginning, middle, text, b"\n"]);
+        });
     }
 
     fn render_drain_form(&self) -> Frames {
-        // HOST is the only field that can grow, by at most three bytes over `-`, and a source's name.
-        let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
-        let mut builder = FramesBuilder::with_capacity(room, self.count());
-        for index in 0..self.count() {
-            let Stretches { beginning, source, space, rest, text } = self.stretches(index);
-            put_frame(&mut builder.bytes, [beginning, b"host ", source, space, rest, b"- ", text]);
-            builder.end_frame();
-        }
-        builder.build()
+        self.render(|index, middle| {
+            middle.extend_from_slice(b"host ");
+            self.put_source_and_procid(index, middle);
+            middle.extend_from_slice(b"- ");
+        })
     }
 
     fn render_strict_form(&self) -> Frames {
+        self.render(|index, middle| {
+            let [host, msgid, data] = self.head(index).not_kept(self.frame(index));
+            middle.extend_from_slice(host);
+            middle.push(b' ');
+            self.put_source_and_procid(index, middle);
+            for field in [msgid, data] {
+                middle.extend_from_slice(field);
+                middle.push(b' ');
+            }
+        })
+    }
+
+    /// All messages, each with `middle` between its time and its text.
+    fn render(&self, middle: impl Fn(usize, &mut Vec<u8>)) -> Frames {
+        // HOST is the only field that can grow, by at most three bytes over `-`, and a source's name.
         let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
         let mut builder = FramesBuilder::with_capacity(room, self.count());
-        for index in 0..self.count() {
-            let [host, msgid, data] = self.entries[index].head.not_kept(self.frame(index));
-            let Stretches { beginning, source, space, rest, text } = self.stretches(index);
-            let pieces = [beginning, host, b" ", source, space, rest, msgid, b" ", data, b" ", text];
+        self.for_each_rendered(0..self.count(), middle, |pieces| {
             put_frame(&mut builder.bytes, pieces);
             builder.end_frame();
-        }
+        });
         builder.build()
     }
 
-    fn stretches(&self, index: usize) -> Stretches<'_> {
-        let (frame, entry) = (self.frame(index), &self.entries[index]);
-        let (beginning, text) = (entry.head.beginning(frame), entry.head.text(frame));
-        let (source, space, rest): (&[u8], &[u8], _) = match entry.source_is_token_name {
-            true => (self.token_name.as_bytes(), b" ", entry.head.procid_and_space(frame)),
-            false => (b"", b"", entry.head.app_and_procid(frame)),
-        };
-        Stretches { beginning, source, space, rest, text }
+    /// Calls `put` with each message in three pieces: `<PRI>1 TIME ` as it came, what `middle` wrote for the first
+    /// message with its head, and its text.
+    fn for_each_rendered(
+        &self,
+        range: Range<usize>,
+        middle: impl Fn(usize, &mut Vec<u8>),
+        mut put: impl FnMut([&[u8]; 3]),
+    ) {
+        let (mut written, mut last) = (Vec::with_capacity(128), None);
+        for index in range {
+            let shared = self.entries[index].head;
+            if last.replace(shared) != Some(shared) {
+                written.clear();
+                middle(index, &mut written);
+            }
+            let (head, frame) = (&self.heads[shared as usize].head, self.frame(index));
+            put([head.beginning(frame), &written, head.text(frame)]);
+        }
+    }
+
+    fn put_source_and_procid(&self, index: usize, out: &mut Vec<u8>) {
+        let [_time, source, procid] = self.kept(index);
+        for field in [source, procid] {
+            out.extend_from_slice(field);
+            out.push(b' ');
+        }
     }
 
     /// Appends the messages of `range` octet-counted and strict, each with its source spelled out, so that what
@@ -394,9 +459,10 @@ impl Batch {
         let mut spelled = Vec::new();
         for index in range {
             let mut message = self.message(index);
-            let entry = &self.entries[index];
             // Without structured data a text may look like some; with a nil one it cannot.
-            let frame = if message.structured_data.is_some() && !entry.source_is_token_name {
+            let is_spelled =
+                message.structured_data.is_some() && !self.shared_head(index).source_is_token_name;
+            let frame = if is_spelled {
                 self.frame(index)
             } else {
                 message.app = self.source(index);
@@ -419,18 +485,6 @@ impl Batch {
         let (form, limit) = (Form::Any, FrameLimit::MAX);
         Batch::decode(bytes, &Origin { token_name, token: "".into(), form, limit, now })
     }
-}
-
-/// What a rendered message takes from the frame it came in: what stands side by side there is one stretch.
-struct Stretches<'a> {
-    /// `<PRI>1 TIME `
-    beginning: &'a [u8],
-    /// The token's name, where the source is that; else empty, like `space`.
-    source: &'a [u8],
-    space: &'a [u8],
-    /// `PROCID `, with `APP ` ahead where the source is that.
-    rest: &'a [u8],
-    text: &'a [u8],
 }
 
 /// Appends one frame, its count ahead.
@@ -467,7 +521,7 @@ impl Chunk for Batch {
     }
 
     fn footprint(&self) -> usize {
-        self.bytes.len() + self.entries.len() * size_of::<Entry>()
+        self.bytes.len() + size_of_val(&*self.entries) + size_of_val(&*self.heads)
     }
 
     fn upstream(&self, range: Range<usize>) -> Tally<()> {
@@ -481,13 +535,20 @@ impl Chunk for Batch {
     }
 
     fn copy_out(&self, range: Range<usize>) -> Batch {
-        // Frames lie one after the other, so that they can be copied in one piece.
+        // Frames lie one after the other, so that they can be copied in one piece, and their heads are in their order.
         let entries = &self.entries[range];
-        let (from, to) =
-            entries.first().zip(entries.last()).map_or((0, 0), |(first, last)| (first.start, last.end));
-        let shifted = |entry: &Entry| Entry { start: entry.start - from, end: entry.end - from, ..*entry };
-        let bytes = buffer::copy(&self.bytes[from as usize..to as usize]);
-        self.of_entries(bytes, entries.iter().map(shifted).collect())
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return self.of_entries(Bytes::new(), Box::default(), Box::default());
+        };
+        let shifted = |entry: &Entry| Entry {
+            start: entry.start - first.start,
+            end: entry.end - first.start,
+            head: entry.head - first.head,
+            ..*entry
+        };
+        let bytes = buffer::copy(&self.bytes[first.start as usize..last.end as usize]);
+        let heads = &self.heads[first.head as usize..=last.head as usize];
+        self.of_entries(bytes, entries.iter().map(shifted).collect(), heads.into())
     }
 }
 
@@ -495,6 +556,7 @@ impl Chunk for Batch {
 struct BatchBuilder<'a> {
     origin: &'a Origin,
     entries: Vec<Entry>,
+    heads: Vec<SharedHead>,
     has_notices: bool,
     has_codes: bool,
 }
@@ -503,7 +565,7 @@ impl<'a> BatchBuilder<'a> {
     fn new(origin: &'a Origin, body_len: usize) -> BatchBuilder<'a> {
         // A guess that fits lines of 128 bytes and more without growing.
         let entries = Vec::with_capacity(body_len / 128 + 1);
-        BatchBuilder { origin, entries, has_notices: false, has_codes: false }
+        BatchBuilder { origin, entries, heads: Vec::with_capacity(1), has_notices: false, has_codes: false }
     }
 
     /// Whether the message at `offset` may still be added.
@@ -515,20 +577,31 @@ impl<'a> BatchBuilder<'a> {
         Err(BatchError { frame: self.entries.len() + 1, offset, source })
     }
 
-    fn index(&mut self, at: Range<usize>, frame: &[u8], head: Head, traits: Traits) {
-        let is_notice = traits.writes_notices && head.text(frame).starts_with(b"Error L1");
+    /// What is added from here on has this head, which was read from `frame`.
+    fn begin_head(&mut self, frame: &[u8], head: Head) -> Traits {
+        let traits = self.origin.traits(frame, &head);
+        if self.heads.len() == 1 {
+            // Where there are two, there may be as many as messages.
+            self.heads.reserve(self.entries.capacity());
+        }
+        self.heads.push(SharedHead { head, source_is_token_name: traits.source_is_token_name });
+        traits
+    }
+
+    /// Adds a message with the head that was begun last.
+    fn index(&mut self, at: Range<usize>, text: &[u8], traits: Traits) {
+        let is_notice = traits.writes_notices && text.starts_with(b"Error L1");
         self.has_notices |= is_notice;
         self.entries.push(Entry {
             start: at.start as u32,
             end: at.end as u32,
-            ordinal: self.entries.len() as u32,
+            ordinal: self.entries.len() as u16,
+            head: (self.heads.len() - 1) as u16,
             is_notice,
             code: None,
-            source_is_token_name: traits.source_is_token_name,
-            head,
         });
         if traits.speaker != Speaker::Other {
-            self.find_code(traits.speaker, head.text(frame));
+            self.find_code(traits.speaker, text);
         }
     }
 
@@ -545,19 +618,21 @@ impl<'a> BatchBuilder<'a> {
     fn append(&mut self, out: &mut Vec<u8>, frame: &[u8], head: Head, traits: Traits) {
         put_count(out, frame.len());
         out.extend_from_slice(frame);
-        self.index(out.len() - frame.len()..out.len(), frame, head, traits);
+        self.index(out.len() - frame.len()..out.len(), head.text(frame), traits);
     }
 
     fn append_foreign(&mut self, out: &mut Vec<u8>, frame: &[u8]) {
         let mut message = Vec::with_capacity(frame.len() + 128);
         let head = foreign::rewrite(frame, self.origin.form, self.origin.now, &mut message);
-        self.append(out, &message, head, self.origin.traits(&message, &head));
+        let traits = self.begin_head(&message, head);
+        self.append(out, &message, head, traits);
     }
 
     fn build(self, bytes: Bytes) -> Batch {
         Batch {
             bytes,
             entries: self.entries.into(),
+            heads: self.heads.into(),
             has_notices: self.has_notices,
             has_codes: self.has_codes,
             token_name: self.origin.token_name.clone(),

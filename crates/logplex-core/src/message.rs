@@ -147,29 +147,6 @@ impl Head {
         })
     }
 
-    /// Whether `frame` has the very head of `other`, which this was read from, but for the time's value: as the
-    /// lines of one process have, one after the other. Then this is its head too.
-    pub(crate) fn fits(&self, other: &[u8], frame: &[u8]) -> bool {
-        let (time, time_end, text) = (self.time as usize, self.host as usize - 1, self.text as usize);
-        // A text that may look like structured data, or a head without one, has to be read.
-        let structured = match frame.get(self.structured_data as usize - 1..) {
-            Some([b' ', b'-' | b'[', ..]) => self.structured_data_end as usize + 1 == text,
-            Some([b' ', _, ..]) => self.structured_data as usize == text,
-            _ => return false,
-        };
-        // The digits of the fraction are what differs most often: they stand between two stretches to compare.
-        let fraction = fraction(&other[time..time_end]);
-        let (before, after) = (time + fraction.start, time + fraction.end);
-        let is_alike = |until: usize, from: usize| {
-            frame.get(..until) == other.get(..until) && frame.get(from..text) == other.get(from..text)
-        };
-        structured
-            && (!fraction.is_empty()
-                && is_alike(before, after)
-                && frame[before..after].iter().all(u8::is_ascii_digit)
-                || is_alike(time, time_end) && is_timestamp(&frame[time..time_end]))
-    }
-
     /// The text of the frame that this head was read from.
     pub(crate) fn text<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         &frame[self.text as usize..]
@@ -178,16 +155,6 @@ impl Head {
     /// `<PRI>1 TIME `, the beginning of the frame.
     pub(crate) fn beginning<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         &frame[..self.host as usize]
-    }
-
-    /// `PROCID `
-    pub(crate) fn procid_and_space<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        &frame[self.procid as usize..self.msgid as usize]
-    }
-
-    /// `APP PROCID `
-    pub(crate) fn app_and_procid<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        &frame[self.app as usize..self.msgid as usize]
     }
 
     /// The fields that every rendered form keeps: time, app, procid.
@@ -225,6 +192,51 @@ impl Head {
             structured_data: has_structured_data.then_some(structured_data),
             text: self.text(frame),
         }
+    }
+}
+
+/// The head of one frame as a pattern for the next: the lines of one process, one after the other, differ in the time's
+/// value and in the text.
+#[derive(Debug)]
+pub(crate) struct Pattern<'a> {
+    pub(crate) head: Head,
+    /// The frame up to its text.
+    bytes: &'a [u8],
+    /// Where the digits of the second's fraction lie, which differ most often; empty if there are none.
+    fraction: Range<usize>,
+    /// What a text may not begin with, so that it is no structured data: anything may follow if there is some already.
+    may_look_structured: bool,
+}
+
+impl<'a> Pattern<'a> {
+    /// The head of this frame, which it was read from; `None` if it ends with its head.
+    pub(crate) fn of(head: Head, frame: &'a [u8]) -> Option<Pattern<'a>> {
+        let (data, data_end, text) =
+            (u32::from(head.structured_data), head.structured_data_end, head.text as usize);
+        let has_data = data_end > data;
+        let is_followed = if has_data { data_end + 1 == head.text } else { text < frame.len() };
+        let (time, bytes) = (head.time as usize, frame.get(..text)?);
+        let fraction = fraction(&frame[time..head.host as usize - 1]);
+        let fraction = time + fraction.start..time + fraction.end;
+        is_followed.then_some(Pattern { head, bytes, fraction, may_look_structured: !has_data })
+    }
+
+    /// Whether `frame` has this head, with a time of the same length that is valid, too.
+    pub(crate) fn fits(&self, frame: &[u8]) -> bool {
+        let Some((bytes, text)) = frame.split_at_checked(self.bytes.len()) else { return false };
+        if self.may_look_structured && matches!(text.first(), None | Some(b'-' | b'[')) {
+            return false;
+        }
+        let is_alike = |except: &Range<usize>| {
+            bytes[..except.start] == self.bytes[..except.start]
+                && bytes[except.end..] == self.bytes[except.end..]
+        };
+        let digits = &bytes[self.fraction.clone()];
+        if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) && is_alike(&self.fraction) {
+            return true;
+        }
+        let time = self.head.time as usize..self.head.host as usize - 1;
+        is_alike(&time) && is_timestamp(&bytes[time])
     }
 }
 

@@ -51,7 +51,7 @@ impl Batch {
         for piece in [time, " ", source, "[", procid, "]: "] {
             out.push_str(piece);
         }
-        let text = self.entries[index].head.text(self.frame(index));
+        let text = self.head(index).text(self.frame(index));
         // `from_utf8_lossy` goes byte by byte; a check goes by words, and mostly that is all there is to do.
         let text = std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
         write_escaped(trim_line_end(&text), out);

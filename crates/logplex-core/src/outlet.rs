@@ -26,7 +26,6 @@ use std::fmt;
 use std::future;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderValue, PROXY_AUTHORIZATION};
 use http::status::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -61,6 +60,7 @@ pub use guard::{AddressGuard, Forbidden};
 pub use probe::{ProbeStep, probe};
 pub use proxy::{Proxies, ProxyError};
 pub use request::Request;
+use request::SameHeaders;
 pub use retry::RetryPolicy;
 use retry::Verdict;
 pub use stop::Stop;
@@ -121,7 +121,7 @@ pub struct Outlet {
     config: OutletConfig,
     /// What is asked for: a path and query, or all of the URL where a proxy has to know it.
     target: http::uri::Uri,
-    proxy_authorization: Option<HeaderValue>,
+    headers: SameHeaders,
     /// The connection of the request before. Taken out while in use, so that a cancelled request never
     /// leaves a half-used one behind.
     idle: Option<Connection>,
@@ -135,7 +135,8 @@ impl Outlet {
             target = endpoint.absolute_target();
             proxy_authorization = proxy.authorization.clone();
         }
-        Outlet { endpoint, config, target, proxy_authorization, idle: None }
+        let headers = SameHeaders::new(&endpoint, &config.user_agent, proxy_authorization.as_ref());
+        Outlet { endpoint, config, target, headers, idle: None }
     }
 
     /// Where the requests go.
@@ -219,9 +220,7 @@ impl Outlet {
     /// Safe: the connection stays as it is.
     pub async fn tend(&mut self) -> Infallible {
         if let Some(connection) = &mut self.idle {
-            let too_old = after(connection.idle_since, self.config.idle_close);
-            // Either way it is over.
-            timeout_at(too_old, connection.closed()).await.ok();
+            connection.outlived(self.config.idle_close).await;
             self.idle = None;
         }
         future::pending().await
@@ -264,10 +263,7 @@ impl Outlet {
         let mut message = http::Request::new(Body::new(&request.body));
         *message.method_mut() = http::Method::POST;
         *message.uri_mut() = self.target.clone();
-        *message.headers_mut() = request.all_headers(&self.endpoint, &self.config.user_agent);
-        if let Some(credentials) = &self.proxy_authorization {
-            message.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
-        }
+        *message.headers_mut() = request.all_headers(&self.headers);
 
         // In doubt until the answer comes, so that the doubt remains when this future is dropped.
         let before = std::mem::replace(unanswered, true);

@@ -8,7 +8,8 @@ use std::fmt;
 use std::future::{self, Future};
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{Request, Response};
@@ -16,8 +17,9 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::after;
 use super::error::AttemptError;
 use super::wire::{Stream, Traffic, Wire};
 
@@ -36,6 +38,9 @@ pub(super) struct Connection {
     traffic: Traffic,
     /// When the last answer was read to its end.
     pub(super) idle_since: Instant,
+    /// Rings when the connection may have been idle for too long. Requests that go by leave it as it is, for setting it
+    /// costs more than looking.
+    too_old: Pin<Box<Sleep>>,
 }
 
 /// Why a request has no answer.
@@ -58,7 +63,9 @@ impl Connection {
         let (wire, traffic) = Wire::new(stream);
         let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(wire));
         let (sender, driver) = handshake.await?;
-        Ok(Connection { sender, driver: Some(driver), traffic, idle_since: Instant::now() })
+        let idle_since = Instant::now();
+        let too_old = Box::pin(sleep_until(idle_since));
+        Ok(Connection { sender, driver: Some(driver), traffic, idle_since, too_old })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -121,11 +128,19 @@ impl Connection {
         .await
     }
 
-    /// Waits until the peer has closed an idle connection.
-    pub(super) async fn closed(&mut self) {
+    /// Waits until the peer has closed an idle connection, or until it has been idle for this long.
+    pub(super) async fn outlived(&mut self, idle_close: Duration) {
         future::poll_fn(|cx| {
             poll_driver(&mut self.driver, cx);
-            if self.driver.is_none() { Poll::Ready(()) } else { Poll::Pending }
+            while self.driver.is_some() {
+                ready!(self.too_old.as_mut().poll(cx));
+                let end = after(self.idle_since, idle_close);
+                if end <= Instant::now() {
+                    break;
+                }
+                self.too_old.as_mut().reset(end);
+            }
+            Poll::Ready(())
         })
         .await;
     }

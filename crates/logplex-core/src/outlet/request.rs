@@ -14,16 +14,16 @@ use uuid::Uuid;
 
 use super::endpoint::Endpoint;
 
-const MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
-const FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
+static MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
+static FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
 
 /// Headers that are the outlet's to set.
 static OURS: [HeaderName; 10] = [
     HOST,
     CONTENT_TYPE,
     CONTENT_LENGTH,
-    MSG_COUNT,
-    FRAME_ID,
+    HeaderName::from_static("logplex-msg-count"),
+    HeaderName::from_static("logplex-frame-id"),
     USER_AGENT,
     AUTHORIZATION,
     PROXY_AUTHORIZATION,
@@ -43,8 +43,8 @@ pub struct Request {
     /// Names these bytes for a receiver that has seen them before (`Logplex-Frame-Id`, sent as 32 uppercase
     /// hexadecimal digits, as the original does).
     pub frame_id: Uuid,
-    /// Headers to send besides the outlet's own. An outlet's own header among them is ignored.
-    pub headers: HeaderMap,
+    /// Headers to send besides the outlet's own, in this order. An outlet's own header among them is ignored.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Request {
@@ -52,7 +52,7 @@ impl Request {
     pub fn new(body: Vec<Bytes>, messages: u32) -> Request {
         // An id need not be a secret, so it need not come from the operating system.
         let frame_id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
-        Request { body, messages, frame_id, headers: HeaderMap::new() }
+        Request { body, messages, frame_id, headers: Vec::new() }
     }
 
     /// The length of the body in bytes.
@@ -67,26 +67,45 @@ impl Request {
             encoder.write_all(piece).expect("a vector takes all that is written");
         }
         self.body = vec![encoder.finish().expect("a vector takes all that is written").into()];
-        self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        self.headers.push((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
     }
 
     /// Everything that goes into the request's head.
-    pub(super) fn all_headers(&self, endpoint: &Endpoint, user_agent: &HeaderValue) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(8 + self.headers.len());
+    pub(super) fn all_headers(&self, same: &SameHeaders) -> HeaderMap {
+        let mut headers = same.0.clone();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body_len()));
+        headers.insert(&MSG_COUNT, HeaderValue::from(self.messages));
+        let mut digits = uuid::Uuid::encode_buffer();
+        let frame_id = HeaderValue::from_str(self.frame_id.simple().encode_upper(&mut digits));
+        headers.insert(&FRAME_ID, frame_id.expect("hexadecimal digits are a value"));
+        for (name, value) in self.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+}
+
+/// The headers that all of an outlet's requests have.
+pub(super) struct SameHeaders(HeaderMap);
+
+impl SameHeaders {
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        user_agent: &HeaderValue,
+        proxy_authorization: Option<&HeaderValue>,
+    ) -> SameHeaders {
+        // With room for those of one request, which a clone keeps.
+        let mut headers = HeaderMap::with_capacity(12);
         headers.insert(HOST, endpoint.host_header.clone());
         if let Some(authorization) = &endpoint.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/logplex-1"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body_len()));
-        headers.insert(MSG_COUNT, HeaderValue::from(self.messages));
-        let frame_id = format!("{:X}", self.frame_id.simple());
-        headers.insert(FRAME_ID, HeaderValue::try_from(frame_id).expect("hexadecimal digits are a value"));
         headers.insert(USER_AGENT, user_agent.clone());
-        for (name, value) in self.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
-            headers.append(name, value.clone());
+        if let Some(authorization) = proxy_authorization {
+            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
         }
-        headers
+        SameHeaders(headers)
     }
 }
 

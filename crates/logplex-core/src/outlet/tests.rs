@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -112,7 +112,7 @@ async fn deliver_can_be_spawned() {
 async fn nothing_prints_a_secret() {
     let peer = peer::Peer::new([peer::say("403 secret")]).await;
     let mut request = request();
-    request.headers.insert("x-token", HeaderValue::from_static("secret"));
+    request.headers.push((HeaderName::from_static("x-token"), HeaderValue::from_static("secret")));
     request.body = vec![Bytes::from_static(b"secret")];
 
     let mut chains = Vec::new();

@@ -1,7 +1,7 @@
 //! From what was taken to the request that carries it.
 
 use chrono::{DateTime, Utc};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
 use crate::outlet::Request;
 use crate::{Frames, Gap, Notice, Part};
@@ -50,13 +50,13 @@ impl Form {
         notices.into_iter().flatten().map(line).collect()
     }
 
-    fn headers(&self, request: &Request, gap: Option<&Gap>) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(4);
+    fn headers(&self, request: &Request, gap: Option<&Gap>) -> Vec<(HeaderName, HeaderValue)> {
         let gap = gap.copied().unwrap_or_default();
-        headers.insert(DROP_COUNT, HeaderValue::from(gap.dropped.count));
-        headers.insert(LOST_COUNT, HeaderValue::from(gap.lost.count));
         let id = request.frame_id.hyphenated().to_string();
-        headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is visible ASCII"));
-        headers
+        vec![
+            (DROP_COUNT, HeaderValue::from(gap.dropped.count)),
+            (LOST_COUNT, HeaderValue::from(gap.lost.count)),
+            (REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is visible ASCII")),
+        ]
     }
 }

@@ -97,13 +97,16 @@ async fn a_request_is_the_same_at_every_attempt() {
     let url = format!("http://us%65r:p%3Aw@127.0.0.1:{}/a/b?c=d'e#insecure", peer.port);
     let mut request = request();
     request.frame_id = uuid::Uuid::from_u128(0xabcd);
-    request.headers.insert("logplex-drain-token", HeaderValue::from_static("d.1"));
-    request.headers.append("x-twice", HeaderValue::from_static("1"));
-    request.headers.append("x-twice", HeaderValue::from_static("2"));
+    let mut add = |name, value| {
+        request.headers.push((HeaderName::from_static(name), HeaderValue::from_static(value)));
+    };
+    add("logplex-drain-token", "d.1");
+    add("x-twice", "1");
+    add("x-twice", "2");
     // Not for others to set.
-    request.headers.insert("content-length", HeaderValue::from_static("7"));
-    request.headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
-    request.headers.insert("host", HeaderValue::from_static("elsewhere"));
+    add("content-length", "7");
+    add("transfer-encoding", "chunked");
+    add("host", "elsewhere");
 
     let told = deliver(&mut outlet(&url, config()), &request).await;
     // The second attempt used the first one's connection, so its failure was free.

@@ -100,6 +100,14 @@ pub(crate) struct Drain {
     context: Arc<DrainContext>,
 }
 
+/// Waits until this instant, if ever.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 enum Next {
     Send(Load),
     /// Nothing to do before this instant, if ever.
@@ -152,7 +160,9 @@ impl Drain {
         *lock(&self.destination) = Arc::new(destination);
         lock(&self.health).forgive("its URL was set");
         self.tell_first.store(true, Ordering::SeqCst);
+        // The worker sends or waits.
         self.redirected.notify_one();
+        self.mailbox.poke();
     }
 
     /// Sends nothing more after the request under way; the ring collects and drops its oldest.
@@ -236,25 +246,47 @@ impl Drain {
         Sender::new(&self.token, destination, config)
     }
 
-    /// Sends to where the drain sends now.
+    /// Whether `destination` is where the drain sends now.
+    fn sends_to(&self, destination: &Arc<Destination>) -> bool {
+        Arc::ptr_eq(&lock(&self.destination), destination)
+    }
+
+    /// Sends to where the drain sends now, if the sender does not.
     fn redirect_sender(&self, sender: &mut Sender) {
-        let destination = self.destination();
-        let config = self.context.outlet(&destination);
-        sender.redirect(destination, config, self);
+        if !self.sends_to(sender.destination()) {
+            let destination = self.destination();
+            let config = self.context.outlet(&destination);
+            sender.redirect(destination, config, self);
+        }
+    }
+
+    /// Waits until the drain sends elsewhere than to `destination`. Cancel safe.
+    async fn leaves(&self, destination: &Arc<Destination>) {
+        while self.sends_to(destination) {
+            self.redirected.notified().await;
+        }
     }
 
     async fn work(self: Arc<Drain>) {
         let mut stop = self.stop.subscribe();
         let mut sender = self.sender();
         let mut told_at: Option<Instant> = None;
+        // When there was something to do last. The timer stays as it is meanwhile, for setting it costs more than to
+        // look when it rings.
+        let mut busy_at = Instant::now();
+        let idle = tokio::time::sleep_until(busy_at + IDLE);
+        tokio::pin!(idle);
         loop {
+            self.redirect_sender(&mut sender);
             sender.settle(&self);
             while sender.must_send() {
+                let destination = sender.destination().clone();
                 tokio::select! {
                     biased;
                     () = sender.send(&self, &mut stop) => {}
-                    () = self.redirected.notified() => self.redirect_sender(&mut sender),
+                    () = self.leaves(&destination) => self.redirect_sender(&mut sender),
                 }
+                busy_at = Instant::now();
             }
             let deadline = *stop.borrow_and_update();
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -269,15 +301,17 @@ impl Drain {
                 }
                 Next::Wait(_) if deadline.is_some() => break,
                 Next::Wait(until) => {
-                    let wake = until.unwrap_or_else(|| Instant::now() + IDLE);
+                    // Who redirects, pauses, resumes or stops the drain pokes, too.
                     tokio::select! {
                         biased;
                         () = self.mailbox.readable() => {}
-                        () = self.redirected.notified() => self.redirect_sender(&mut sender),
-                        _stop = stop.changed() => {}
                         () = sender.tend() => {}
-                        () = tokio::time::sleep_until(wake), if until.is_some() => {}
-                        () = tokio::time::sleep_until(wake), if until.is_none() => {
+                        () = reached(until) => {}
+                        () = idle.as_mut(), if until.is_none() => {
+                            if busy_at.elapsed() < IDLE {
+                                idle.as_mut().reset(busy_at + IDLE);
+                                continue;
+                            }
                             // Nothing came for long: give the connection and this task back. Who pushes from
                             // here on starts another; who pushed just before is seen by the second look.
                             self.working.store(false, Ordering::SeqCst);
@@ -285,6 +319,7 @@ impl Drain {
                             if idle || self.working.swap(true, Ordering::SeqCst) {
                                 return;
                             }
+                            busy_at = Instant::now();
                         }
                     }
                 }

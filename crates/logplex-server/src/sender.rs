@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::Utc;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use logplex_core::outlet::{Outlet, OutletConfig, Protocol, Request, Settled, Stop, SyslogOutlet};
 use logplex_core::{Batch, Frames, Gap, LossReason, Notice, Part, Policy, halve};
 
@@ -94,6 +94,11 @@ impl Sender {
         self.outlet = Kind::new(&destination, config);
         self.destination = destination;
         self.size = Policy::default().bytes;
+    }
+
+    /// Where the requests go.
+    pub(crate) fn destination(&self) -> &Arc<Destination> {
+        &self.destination
     }
 
     /// How many bytes the next load should have: less after the peer found one too large.
@@ -260,23 +265,19 @@ fn render(token: &str, destination: &Destination, load: &Load) -> (Request, Vec<
     (request, rendered)
 }
 
-static DROP_COUNT: HeaderName = HeaderName::from_static("logplex-drop-count");
-static LOST_COUNT: HeaderName = HeaderName::from_static("logplex-lost-count");
-static DRAIN_TOKEN: HeaderName = HeaderName::from_static("logplex-drain-token");
-static FORMAT: HeaderName = HeaderName::from_static("logplex-format");
+const DROP_COUNT: HeaderName = HeaderName::from_static("logplex-drop-count");
+const LOST_COUNT: HeaderName = HeaderName::from_static("logplex-lost-count");
+const DRAIN_TOKEN: HeaderName = HeaderName::from_static("logplex-drain-token");
+const FORMAT: HeaderName = HeaderName::from_static("logplex-format");
 
-fn headers(token: &str, format: Format, gap: Option<&Gap>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(4);
+fn headers(token: &str, format: Format, gap: Option<&Gap>) -> Vec<(HeaderName, HeaderValue)> {
     let (dropped, lost) = gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
-    headers.insert(&DROP_COUNT, HeaderValue::from(dropped));
-    headers.insert(&LOST_COUNT, HeaderValue::from(lost));
-    if let Ok(token) = HeaderValue::from_str(token) {
-        headers.insert(&DRAIN_TOKEN, token);
-    }
-    if format == Format::Rfc5424 {
-        // Another router takes a drain's messages from `host` for ones without structured data, as the original's
-        // are, unless it is told.
-        headers.insert(&FORMAT, HeaderValue::from_static("rfc5424"));
-    }
+    let mut headers = Vec::with_capacity(4);
+    headers.push((DROP_COUNT, HeaderValue::from(dropped)));
+    headers.push((LOST_COUNT, HeaderValue::from(lost)));
+    headers.extend(HeaderValue::from_str(token).map(|token| (DRAIN_TOKEN, token)));
+    // Another router takes a drain's messages from `host` for ones without structured data, as the original's are,
+    // unless it is told.
+    headers.extend((format == Format::Rfc5424).then_some((FORMAT, HeaderValue::from_static("rfc5424"))));
     headers
 }

@@ -208,13 +208,13 @@ const LONE_LINE_NOTE: &str = "A line every 50 ms, from the write into the pipe t
 
 const STALLED_NOTE: &str = "10,000 lines of this size to a server whose only drain takes a request and never answers: its ring is full. Held \
      and dropped add up to what was sent, else the run ends with an error. The bound is what may be held by the bytes \
-     of a message, its head of 59 bytes and 46 of count and index included: the ring (1,024 messages, 16 MiB at the \
+     of a message, its head of 59 bytes and 22 of count and index included: the ring (1,024 messages, 16 MiB at the \
      most), history (1,500, 4 MiB), both with one more request of 100 messages, which may be half used; one drain \
      request in flight, as received and as rendered, in whole batches (100 KiB and two requests, twice); and two \
      connections (400 KiB and a request each). The idle server has not yet touched the code that the load runs.";
 
 const KEEPING_NOTE: &str = "As above, but 1,500,000 lines, of which the drain keeps one in 1,000, and no history, whose store would fill its \
-     buffers in the seconds that this takes. The bound is the ring (1,024 messages, each in a batch of its own: 256 bytes \
+     buffers in the seconds that this takes. The bound is the ring (1,024 messages, each in a batch of its own: 288 bytes \
      more), a request in flight and two connections as above, and the write buffer of the store (1 MiB). Were the bodies \
      kept that the messages came in, it would be the 16 MiB that a ring may have.";
 

@@ -47,11 +47,12 @@ impl Stalled {
         const KIB: usize = 1024;
         const MIB: usize = 1024 * KIB;
         // The octet count, and an entry of the batch's index.
-        let message = message_size(self.line) + 6 + 40;
+        let message = message_size(self.line) + 6 + 16;
         let batch = BATCH * message;
         if self.is_filtered() {
-            // Each kept message rests in a batch of its own: its place in the ring, the batch, and its allocations.
-            let ring = (1024 * (message + 256)).min(16 * MIB);
+            // Each kept message rests in a batch of its own: its place in the ring, the batch, its head, and its
+            // allocations.
+            let ring = (1024 * (message + 288)).min(16 * MIB);
             return ring + LONG_LOAD * MIB + 2 * (100 * KIB + 2 * batch) + CONNECTIONS * (400 * KIB + batch);
         }
         // The oldest batch of a ring may be half dropped before it is copied.

@@ -81,20 +81,21 @@ pub enum FrameError {
 pub fn next_frame(buf: &[u8], limit: FrameLimit) -> Result<Option<Range<usize>>, FrameError> {
     let mut declared = 0u32;
     for (at, &byte) in buf.iter().enumerate() {
-        match byte {
-            b'0' if declared == 0 => return Err(FrameError::NotACount { found: byte }),
-            b'0'..=b'9' => {
-                // At most the limit so far, so one more digit cannot overflow.
-                declared = declared * 10 + u32::from(byte - b'0');
-                if declared > limit.get() {
-                    return Err(FrameError::TooLong { declared, limit: limit.get() });
-                }
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            // At most the limit so far, so one more digit cannot overflow.
+            declared = declared * 10 + u32::from(digit);
+            if declared == 0 {
+                return Err(FrameError::NotACount { found: byte });
             }
-            b' ' if declared > 0 => {
-                let content = at + 1..at + 1 + declared as usize;
-                return Ok((content.end <= buf.len()).then_some(content));
+            if declared > limit.get() {
+                return Err(FrameError::TooLong { declared, limit: limit.get() });
             }
-            found => return Err(FrameError::NotACount { found }),
+        } else if byte == b' ' && declared > 0 {
+            let content = at + 1..at + 1 + declared as usize;
+            return Ok((content.end <= buf.len()).then_some(content));
+        } else {
+            return Err(FrameError::NotACount { found: byte });
         }
     }
     Ok(None)

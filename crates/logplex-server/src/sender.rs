@@ -55,7 +55,6 @@ pub(crate) struct Sender {
     size: usize,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one for each drain that works")]
 enum Kind {
     Http(Outlet),
     Syslog(SyslogOutlet),

@@ -33,8 +33,8 @@ const MOST_HEAD: usize = 64 * 1024;
 /// An open connection with at most one request on it.
 pub(super) struct Connection {
     sender: http1::SendRequest<Body>,
-    /// `None` once the connection has ended.
-    driver: Option<http1::Connection<TokioIo<Wire>, Body>>,
+    /// `None` once the connection has ended. A box, for a connection is handed on several times a request.
+    driver: Option<Box<Driver>>,
     traffic: Traffic,
     /// When the last answer was read to its end.
     pub(super) idle_since: Instant,
@@ -42,6 +42,8 @@ pub(super) struct Connection {
     /// costs more than looking.
     too_old: Pin<Box<Sleep>>,
 }
+
+type Driver = http1::Connection<TokioIo<Wire>, Body>;
 
 /// Why a request has no answer.
 pub(super) struct PostError {
@@ -65,7 +67,7 @@ impl Connection {
         let (sender, driver) = handshake.await?;
         let idle_since = Instant::now();
         let too_old = Box::pin(sleep_until(idle_since));
-        Ok(Connection { sender, driver: Some(driver), traffic, idle_since, too_old })
+        Ok(Connection { sender, driver: Some(Box::new(driver)), traffic, idle_since, too_old })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -97,7 +99,7 @@ impl Connection {
         if body.size_hint().lower() > left {
             return false;
         }
-        loop {
+        while !body.is_end_stream() {
             let mut frame = body.frame();
             let frame = future::poll_fn(|cx| {
                 poll_driver(&mut self.driver, cx);
@@ -147,7 +149,7 @@ impl Connection {
 }
 
 /// Lets the connection read and write. Its own error is of no interest: the request's answer carries it.
-fn poll_driver(driver: &mut Option<http1::Connection<TokioIo<Wire>, Body>>, cx: &mut Context<'_>) {
+fn poll_driver(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
     if let Some(connection) = driver
         && Pin::new(connection).poll(cx).is_ready()
     {

@@ -31,9 +31,10 @@ fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
-    let (user, password) = decoded.split_once(':')?;
-    Some(Credentials::Basic { user: user.to_owned(), password: password.to_owned() })
+    let mut user = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+    let password = user.split_off(user.find(':')? + 1);
+    user.pop();
+    Some(Credentials::Basic { user, password })
 }
 
 /// The token of an ingest request: Basic's password or Bearer.

@@ -191,16 +191,17 @@ fn check_count(headers: &HeaderMap, messages: usize) -> Result<(), Refusal> {
 
 fn kind(headers: &HeaderMap) -> Result<Kind, Refusal> {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
-        "application/logplex-1" | "application/x-logplex-1" => Ok(Kind::Frames),
-        "text/plain" => Ok(Kind::Lines),
-        _ => {
-            let text = "Unsupported media type: send application/logplex-1 (octet-counted frames) or \
-                        text/plain (one message a line)";
-            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Rejection::MediaType, text))
-        }
+    let essence = value.split_once(';').map_or(value, |(essence, _)| essence).trim_ascii();
+    let is = |kind: &str| essence.eq_ignore_ascii_case(kind);
+    if is("application/logplex-1") || is("application/x-logplex-1") {
+        return Ok(Kind::Frames);
     }
+    if is("text/plain") {
+        return Ok(Kind::Lines);
+    }
+    let text = "Unsupported media type: send application/logplex-1 (octet-counted frames) or text/plain (one message a \
+                line)";
+    Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Rejection::MediaType, text))
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {

@@ -460,9 +460,9 @@ impl Batch {
         for index in range {
             let mut message = self.message(index);
             // Without structured data a text may look like some; with a nil one it cannot.
-            let is_spelled =
+            let is_spelled_out =
                 message.structured_data.is_some() && !self.shared_head(index).source_is_token_name;
-            let frame = if is_spelled {
+            let frame = if is_spelled_out {
                 self.frame(index)
             } else {
                 message.app = self.source(index);

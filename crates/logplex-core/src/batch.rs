@@ -5,7 +5,7 @@
 //! received bytes and the index and nothing else.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -14,11 +14,12 @@ use crate::buffer::{self, Buffer};
 use crate::chunk::Chunk;
 use crate::code::{ErrorCode, Speaker};
 use crate::foreign;
-use crate::frame::{FrameError, FrameLimit, Frames, FramesBuilder, WholeInput, put_count};
+use crate::frame::{FrameError, FrameLimit, Frames, WholeInput, put_count};
 use crate::ledger::Tally;
 use crate::message::{Form, Head, Message, Pattern, as_text, write_head};
 use crate::notice::Notice;
 
+mod forms;
 mod lines;
 
 pub use lines::Lines;
@@ -125,16 +126,9 @@ pub struct Batch {
 /// What was rendered and someone still holds.
 #[derive(Debug, Default)]
 struct Rendered {
-    /// By [`Shared`].
+    /// By [`forms::Shared`].
     frames: [Weak<Frames>; 2],
     lines: Weak<Lines>,
-}
-
-/// The forms that are the same for all drains.
-#[derive(Clone, Copy, Debug)]
-enum Shared {
-    Drain,
-    Strict,
 }
 
 impl Batch {
@@ -162,29 +156,23 @@ impl Batch {
             };
             builder.check_room(offset)?;
             let end = body.len() - input.rest.len();
-            let (head, traits) = match &last {
-                Some((pattern, traits)) if pattern.fits(frame) => (pattern.head, *traits),
-                _ => match Head::parse(frame, origin.form) {
-                    Some(head) => {
-                        let traits = builder.begin_head(frame, head);
-                        last = Pattern::of(head, frame).map(|pattern| (pattern, traits));
-                        (head, traits)
-                    }
-                    None => {
-                        let out = rewritten.get_or_insert_with(|| {
-                            let mut out = Vec::with_capacity(body.len() + 1024);
-                            out.extend_from_slice(&body[..offset]);
-                            out
-                        });
-                        builder.append_foreign(out, frame);
-                        last = None;
-                        continue;
-                    }
-                },
-            };
-            match &mut rewritten {
-                None => builder.index(end - frame.len()..end, head.text(frame), traits),
-                Some(out) => builder.append(out, frame, head, traits),
+            if !last.as_ref().is_some_and(|(pattern, _)| pattern.fits(frame)) {
+                last = Head::parse(frame, origin.form)
+                    .map(|head| (Pattern::of(head, frame), builder.begin_head(frame, head)));
+            }
+            match (&last, &mut rewritten) {
+                (Some((pattern, traits)), None) => {
+                    builder.index(end - frame.len()..end, pattern.head.text(frame), *traits);
+                }
+                (Some((pattern, traits)), Some(out)) => builder.append(out, frame, pattern.head, *traits),
+                (None, out) => {
+                    let out = out.get_or_insert_with(|| {
+                        let mut out = Vec::with_capacity(body.len() + 1024);
+                        out.extend_from_slice(&body[..offset]);
+                        out
+                    });
+                    builder.append_foreign(out, frame);
+                }
             }
         }
         Ok(builder.build(rewritten.map_or(body, |bytes| buffer::copy(&bytes))))
@@ -350,148 +338,6 @@ impl Batch {
         let SharedHead { head, source_is_token_name } = self.shared_head(index);
         let [time, app, procid] = head.kept(self.frame(index));
         [time, if *source_is_token_name { self.token_name.as_bytes() } else { app }, procid]
-    }
-
-    /// All messages as an HTTP drain sends them: `LEN <PRI>1 TIME host SOURCE PROCID - MSG`, without
-    /// structured data, as the original does. Rendered once for all who hold the result at the same time.
-    pub fn drain_form(&self) -> Arc<Frames> {
-        self.shared(Shared::Drain, Batch::render_drain_form)
-    }
-
-    /// All messages as strict RFC 5424, octet-counted: as they came, but with their source for APP-NAME, and with
-    /// `-` for structured data where there is none. Rendered once for all who hold the result at the same time.
-    pub fn strict_form(&self) -> Arc<Frames> {
-        self.shared(Shared::Strict, Batch::render_strict_form)
-    }
-
-    fn shared(&self, form: Shared, render: impl FnOnce(&Batch) -> Frames) -> Arc<Frames> {
-        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = &mut rendered.frames[form as usize];
-        if let Some(frames) = slot.upgrade() {
-            return frames;
-        }
-        let frames = Arc::new(render(self));
-        *slot = Arc::downgrade(&frames);
-        frames
-    }
-
-    /// Appends the messages of `range` as a syslog drain sends them: `LEN <PRI>1 TIME HOST SOURCE PROCID - - MSG`
-    /// with exactly one newline at its end. `host` is the drain's token, so nothing of this can be shared.
-    pub fn write_syslog_form(&self, range: Range<usize>, host: &str, out: &mut Vec<u8>) {
-        let head_room = host.len() + self.token_name.len() + " - - \n".len() + "65536 ".len();
-        out.reserve(self.size(range.clone()) + range.len() * head_room);
-        let middle = |index, middle: &mut Vec<u8>| {
-            middle.extend_from_slice(host.as_bytes());
-            middle.push(b' ');
-            self.put_source_and_procid(index, middle);
-            middle.extend_from_slice(b"- - ");
-        };
-        self.for_each_rendered(range, middle, |[beginning, middle, text]| {
-            let text = text.strip_suffix(b"\n").unwrap_or(text);
-            put_frame(out, [beginning, middle, text, b"\n"]);
-        });
-    }
-
-    fn render_drain_form(&self) -> Frames {
-        self.render(|index, middle| {
-            middle.extend_from_slice(b"host ");
-            self.put_source_and_procid(index, middle);
-            middle.extend_from_slice(b"- ");
-        })
-    }
-
-    fn render_strict_form(&self) -> Frames {
-        self.render(|index, middle| {
-            let [host, msgid, data] = self.head(index).not_kept(self.frame(index));
-            middle.extend_from_slice(host);
-            middle.push(b' ');
-            self.put_source_and_procid(index, middle);
-            for field in [msgid, data] {
-                middle.extend_from_slice(field);
-                middle.push(b' ');
-            }
-        })
-    }
-
-    /// All messages, each with `middle` between its time and its text.
-    fn render(&self, middle: impl Fn(usize, &mut Vec<u8>)) -> Frames {
-        // HOST is the only field that can grow, by at most three bytes over `-`, and a source's name.
-        let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
-        let mut builder = FramesBuilder::with_capacity(room, self.count());
-        self.for_each_rendered(0..self.count(), middle, |pieces| {
-            put_frame(&mut builder.bytes, pieces);
-            builder.end_frame();
-        });
-        builder.build()
-    }
-
-    /// Calls `put` with each message in three pieces: `<PRI>1 TIME ` as it came, what `middle` wrote for the first
-    /// message with its head, and its text.
-    fn for_each_rendered(
-        &self,
-        range: Range<usize>,
-        middle: impl Fn(usize, &mut Vec<u8>),
-        mut put: impl FnMut([&[u8]; 3]),
-    ) {
-        let (mut written, mut last) = (Vec::with_capacity(128), None);
-        for index in range {
-            let shared = self.entries[index].head;
-            if last.replace(shared) != Some(shared) {
-                written.clear();
-                middle(index, &mut written);
-            }
-            let (head, frame) = (&self.heads[shared as usize].head, self.frame(index));
-            put([head.beginning(frame), &written, head.text(frame)]);
-        }
-    }
-
-    fn put_source_and_procid(&self, index: usize, out: &mut Vec<u8>) {
-        let [_time, source, procid] = self.kept(index);
-        for field in [source, procid] {
-            out.extend_from_slice(field);
-            out.push(b' ');
-        }
-    }
-
-    /// Appends the messages of `range` octet-counted and strict, each with its source spelled out, so that what
-    /// [`Batch::read_back`] makes of them needs no token.
-    pub fn write_strict(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        let mut spelled = Vec::new();
-        for index in range {
-            let mut message = self.message(index);
-            // Without structured data a text may look like some; with a nil one it cannot.
-            let is_spelled_out =
-                message.structured_data.is_some() && !self.shared_head(index).source_is_token_name;
-            let frame = if is_spelled_out {
-                self.frame(index)
-            } else {
-                message.app = self.source(index);
-                spelled.clear();
-                message.write(&mut spelled);
-                &spelled
-            };
-            put_count(out, frame.len());
-            out.extend_from_slice(frame);
-        }
-    }
-
-    /// Reads what [`Batch::write_strict`] wrote, or other messages that name their source, as received at `now`.
-    ///
-    /// # Errors
-    /// As [`Batch::decode`].
-    pub fn read_back(bytes: Bytes, now: DateTime<Utc>) -> Result<Batch, BatchError> {
-        // A source that is literally `token` is one here: the name that would stand in for it is the same.
-        let token_name = Arc::from("token");
-        let (form, limit) = (Form::Any, FrameLimit::MAX);
-        Batch::decode(bytes, &Origin { token_name, token: "".into(), form, limit, now })
-    }
-}
-
-/// Appends one frame, its count ahead.
-fn put_frame<const N: usize>(out: &mut Vec<u8>, pieces: [&[u8]; N]) {
-    put_count(out, pieces.iter().map(|piece| piece.len()).sum());
-    for piece in pieces {
-        out.extend_from_slice(piece);
     }
 }
 

@@ -204,27 +204,29 @@ pub(crate) struct Pattern<'a> {
     bytes: &'a [u8],
     /// Where the digits of the second's fraction lie, which differ most often; empty if there are none.
     fraction: Range<usize>,
-    /// What a text may not begin with, so that it is no structured data: anything may follow if there is some already.
-    may_look_structured: bool,
+    /// Whether the text stands where structured data would: one that begins like some has to be read.
+    has_no_data: bool,
 }
 
 impl<'a> Pattern<'a> {
-    /// The head of this frame, which it was read from; `None` if it ends with its head.
-    pub(crate) fn of(head: Head, frame: &'a [u8]) -> Option<Pattern<'a>> {
-        let (data, data_end, text) =
-            (u32::from(head.structured_data), head.structured_data_end, head.text as usize);
-        let has_data = data_end > data;
-        let is_followed = if has_data { data_end + 1 == head.text } else { text < frame.len() };
-        let (time, bytes) = (head.time as usize, frame.get(..text)?);
+    /// The head of this frame, which it was read from.
+    pub(crate) fn of(head: Head, frame: &'a [u8]) -> Pattern<'a> {
+        let time = head.time as usize;
         let fraction = fraction(&frame[time..head.host as usize - 1]);
-        let fraction = time + fraction.start..time + fraction.end;
-        is_followed.then_some(Pattern { head, bytes, fraction, may_look_structured: !has_data })
+        Pattern {
+            head,
+            bytes: &frame[..head.text as usize],
+            fraction: time + fraction.start..time + fraction.end,
+            has_no_data: head.text == u32::from(head.structured_data),
+        }
     }
 
-    /// Whether `frame` has this head, with a time of the same length that is valid, too.
+    /// Whether `frame` has this head, with a time of the same length that is valid, too. Never if the head stood without
+    /// a space behind it, for then its frame ended with it.
     pub(crate) fn fits(&self, frame: &[u8]) -> bool {
         let Some((bytes, text)) = frame.split_at_checked(self.bytes.len()) else { return false };
-        if self.may_look_structured && matches!(text.first(), None | Some(b'-' | b'[')) {
+        if self.has_no_data && matches!(text.first(), None | Some(b'-' | b'[')) || !self.bytes.ends_with(b" ")
+        {
             return false;
         }
         let is_alike = |except: &Range<usize>| {

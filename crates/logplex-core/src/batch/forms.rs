@@ -1,0 +1,141 @@
+//! Messages as drains send them, and as histories store them.
+
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::{Batch, BatchError, Origin};
+use crate::chunk::Chunk;
+use crate::frame::{FrameLimit, Frames, FramesBuilder, put_count};
+use crate::message::Form;
+
+/// The forms that are the same for all drains.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shared {
+    Drain,
+    Strict,
+}
+
+impl Batch {
+    /// All messages as an HTTP drain sends them: `LEN <PRI>1 TIME host SOURCE PROCID - MSG`, without
+    /// structured data, as the original does. Rendered once for all who hold the result at the same time.
+    pub fn drain_form(&self) -> Arc<Frames> {
+        self.shared(Shared::Drain, |index| {
+            let [_time, source, procid] = self.kept(index);
+            [b"host", source, procid, b"-"]
+        })
+    }
+
+    /// All messages as strict RFC 5424, octet-counted: as they came, but with their source for APP-NAME, and with
+    /// `-` for structured data where there is none. Rendered once for all who hold the result at the same time.
+    pub fn strict_form(&self) -> Arc<Frames> {
+        self.shared(Shared::Strict, |index| {
+            let [_time, source, procid] = self.kept(index);
+            let [host, msgid, data] = self.head(index).not_kept(self.frame(index));
+            [host, source, procid, msgid, data]
+        })
+    }
+
+    /// Appends the messages of `range` as a syslog drain sends them: `LEN <PRI>1 TIME HOST SOURCE PROCID - - MSG`
+    /// with exactly one newline at its end. `host` is the drain's token, so nothing of this can be shared.
+    pub fn write_syslog_form(&self, range: Range<usize>, host: &str, out: &mut Vec<u8>) {
+        let head_room = host.len() + self.token_name.len() + " - - \n".len() + "65536 ".len();
+        out.reserve(self.size(range.clone()) + range.len() * head_room);
+        let fields = |index| {
+            let [_time, source, procid] = self.kept(index);
+            [host.as_bytes(), source, procid, b"-", b"-"]
+        };
+        self.for_each_rendered(range, fields, |[beginning, middle, text]| {
+            let text = text.strip_suffix(b"\n").unwrap_or(text);
+            put_frame(out, [beginning, middle, text, b"\n"]);
+        });
+    }
+
+    /// All messages in a form, each with `fields` between its time and its text.
+    fn shared<'a, const N: usize>(
+        &'a self,
+        form: Shared,
+        fields: impl Fn(usize) -> [&'a [u8]; N],
+    ) -> Arc<Frames> {
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = &mut rendered.frames[form as usize];
+        if let Some(frames) = slot.upgrade() {
+            return frames;
+        }
+        // HOST is the only field that can grow, by at most three bytes over `-`, and a source's name.
+        let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
+        let mut builder = FramesBuilder::with_capacity(room, self.count());
+        self.for_each_rendered(0..self.count(), fields, |pieces| {
+            put_frame(&mut builder.bytes, pieces);
+            builder.end_frame();
+        });
+        let frames = Arc::new(builder.build());
+        *slot = Arc::downgrade(&frames);
+        frames
+    }
+
+    /// Calls `put` with each message in three pieces: `<PRI>1 TIME ` as it came, the `fields` of the first message with
+    /// its head, each with a space behind it, and its text.
+    fn for_each_rendered<'a, const N: usize>(
+        &'a self,
+        range: Range<usize>,
+        fields: impl Fn(usize) -> [&'a [u8]; N],
+        mut put: impl FnMut([&[u8]; 3]),
+    ) {
+        let (mut middle, mut last) = (Vec::with_capacity(128), None);
+        for index in range {
+            let shared = self.entries[index].head;
+            if last.replace(shared) != Some(shared) {
+                middle.clear();
+                for field in fields(index) {
+                    middle.extend_from_slice(field);
+                    middle.push(b' ');
+                }
+            }
+            let (head, frame) = (&self.heads[shared as usize].head, self.frame(index));
+            put([head.beginning(frame), &middle, head.text(frame)]);
+        }
+    }
+
+    /// Appends the messages of `range` octet-counted and strict, each with its source spelled out, so that what
+    /// [`Batch::read_back`] makes of them needs no token.
+    pub fn write_strict(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        let mut spelled = Vec::new();
+        for index in range {
+            let mut message = self.message(index);
+            // Without structured data a text may look like some; with a nil one it cannot.
+            let is_spelled_out =
+                message.structured_data.is_some() && !self.shared_head(index).source_is_token_name;
+            let frame = if is_spelled_out {
+                self.frame(index)
+            } else {
+                message.app = self.source(index);
+                spelled.clear();
+                message.write(&mut spelled);
+                &spelled
+            };
+            put_frame(out, [frame]);
+        }
+    }
+
+    /// Reads what [`Batch::write_strict`] wrote, or other messages that name their source, as received at `now`.
+    ///
+    /// # Errors
+    /// As [`Batch::decode`].
+    pub fn read_back(bytes: Bytes, now: DateTime<Utc>) -> Result<Batch, BatchError> {
+        // A source that is literally `token` is one here: the name that would stand in for it is the same.
+        let token_name = Arc::from("token");
+        let (form, limit) = (Form::Any, FrameLimit::MAX);
+        Batch::decode(bytes, &Origin { token_name, token: "".into(), form, limit, now })
+    }
+}
+
+/// Appends one frame, its count ahead.
+fn put_frame<const N: usize>(out: &mut Vec<u8>, pieces: [&[u8]; N]) {
+    put_count(out, pieces.iter().map(|piece| piece.len()).sum());
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+}

@@ -14,16 +14,16 @@ use uuid::Uuid;
 
 use super::endpoint::Endpoint;
 
-static MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
-static FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
+const MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
+const FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
 
 /// Headers that are the outlet's to set.
 static OURS: [HeaderName; 10] = [
     HOST,
     CONTENT_TYPE,
     CONTENT_LENGTH,
-    HeaderName::from_static("logplex-msg-count"),
-    HeaderName::from_static("logplex-frame-id"),
+    MSG_COUNT,
+    FRAME_ID,
     USER_AGENT,
     AUTHORIZATION,
     PROXY_AUTHORIZATION,
@@ -74,10 +74,10 @@ impl Request {
     pub(super) fn all_headers(&self, same: &SameHeaders) -> HeaderMap {
         let mut headers = same.0.clone();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body_len()));
-        headers.insert(&MSG_COUNT, HeaderValue::from(self.messages));
-        let mut digits = uuid::Uuid::encode_buffer();
+        headers.insert(MSG_COUNT, HeaderValue::from(self.messages));
+        let mut digits = Uuid::encode_buffer();
         let frame_id = HeaderValue::from_str(self.frame_id.simple().encode_upper(&mut digits));
-        headers.insert(&FRAME_ID, frame_id.expect("hexadecimal digits are a value"));
+        headers.insert(FRAME_ID, frame_id.expect("hexadecimal digits are a value"));
         for (name, value) in self.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
             headers.append(name, value.clone());
         }

@@ -81,10 +81,11 @@ const ROWS: &[(&str, &[Subject], &[&str])] = &[
 impl Run {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let mut rows = Vec::new();
+        let turns = self.turns.max(self.runs);
         for (name, subjects, load) in ROWS.iter().filter(|row| row.0.contains(&self.only)) {
             let mut row = Row::new(name, subjects);
             let mut quiet = 0;
-            for turn in 1..=self.turns.max(self.runs) {
+            for turn in 1..=turns {
                 let mut measures = Vec::new();
                 for subject in *subjects {
                     let measure = subject.measure(load, self.seconds)?;
@@ -93,7 +94,7 @@ impl Run {
                 }
                 quiet += usize::from(measures.iter().all(|measure| measure.stolen < QUIET));
                 row.add(measures);
-                if quiet >= self.runs && turn >= self.runs {
+                if quiet == self.runs {
                     break;
                 }
             }
@@ -102,7 +103,7 @@ impl Run {
             rows.push(row);
         }
         if !self.dry {
-            write_report(&rows, self.runs, self.turns, self.seconds)?;
+            write_report(&rows, self.runs, turns, self.seconds)?;
         }
         Ok(())
     }

@@ -57,7 +57,6 @@ struct State {
     connections: u64,
     /// To close them from outside. Weak, because a reset happens only when the last handle is dropped.
     open: HashMap<u64, Weak<TcpStream>>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl Sink {
@@ -233,20 +232,15 @@ impl Sink {
 
     /// Closes the listener and every connection, held requests unanswered. Returns when all are closed.
     pub fn stop(&self) {
-        let threads = {
-            let mut state = self.shared.state();
-            state.running = false;
-            self.shared.changed.notify_all();
-            for stream in state.open.values().filter_map(Weak::upgrade) {
-                // One that the peer has closed already cannot be shut down, and need not be.
-                stream.shutdown(Shutdown::Both).ok();
-            }
-            std::mem::take(&mut state.threads)
-        };
-        self.listening.stop();
-        for thread in threads {
-            thread.join().ok();
+        let mut state = self.shared.state();
+        state.running = false;
+        for stream in state.open.values().filter_map(Weak::upgrade) {
+            // One that the peer has closed already cannot be shut down, and need not be.
+            stream.shutdown(Shutdown::Both).ok();
         }
+        drop(state);
+        self.shared.changed.notify_all();
+        self.listening.stop();
     }
 
     /// Listens again on the same port, with the same script. Does nothing while it still listens.
@@ -288,19 +282,18 @@ impl Shared {
 }
 
 /// Takes connections until the sink stops, one thread each.
-fn taking(shared: &Arc<Shared>) -> impl FnMut(TcpStream) -> bool + Send + 'static {
+fn taking(shared: &Arc<Shared>) -> impl FnMut(TcpStream) -> Option<JoinHandle<()>> + Send + 'static {
     let shared = Arc::clone(shared);
     move |stream| {
         let mut state = shared.state();
         if !state.running {
-            return false;
+            return None;
         }
         state.connections += 1;
         let (number, stream) = (state.connections, Arc::new(stream));
         state.open.insert(number, Arc::downgrade(&stream));
         let ours = Arc::clone(&shared);
-        state.threads.push(thread::spawn(move || connection::serve(&ours, number, stream)));
-        true
+        Some(thread::spawn(move || connection::serve(&ours, number, stream)))
     }
 }
 

@@ -47,7 +47,6 @@ struct State {
     /// Connections that ended in the middle of a frame.
     cut_short: u64,
     messages: Vec<(u64, Result<Received, String>)>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl SyslogSink {
@@ -213,19 +212,14 @@ impl SyslogSink {
 
     /// Closes the listener and every connection. Returns when all are closed.
     pub fn stop(&self) {
-        let threads = {
-            let mut state = self.shared.state();
-            state.running = false;
-            for (_, stream) in state.open.drain(..) {
-                stream.shutdown(Shutdown::Both).ok();
-            }
-            std::mem::take(&mut state.threads)
-        };
+        let mut state = self.shared.state();
+        state.running = false;
+        for (_, stream) in state.open.drain(..) {
+            stream.shutdown(Shutdown::Both).ok();
+        }
+        drop(state);
         self.shared.changed.notify_all();
         self.listening.stop();
-        for thread in threads {
-            thread.join().ok();
-        }
     }
 
     /// Listens again on the same port.
@@ -268,19 +262,18 @@ impl Shared {
 }
 
 /// Takes connections until the sink stops, one thread each.
-fn taking(shared: &Arc<Shared>) -> impl FnMut(TcpStream) -> bool + Send + 'static {
+fn taking(shared: &Arc<Shared>) -> impl FnMut(TcpStream) -> Option<JoinHandle<()>> + Send + 'static {
     let shared = Arc::clone(shared);
     move |stream| {
         let mut state = shared.state();
         if !state.running {
-            return false;
+            return None;
         }
         state.connections += 1;
         let (number, stream) = (state.connections, Arc::new(stream));
         state.open.push((number, Arc::clone(&stream)));
         let ours = Arc::clone(&shared);
-        state.threads.push(thread::spawn(move || serve(&ours, number, stream)));
-        true
+        Some(thread::spawn(move || serve(&ours, number, stream)))
     }
 }
 

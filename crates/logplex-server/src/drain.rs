@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use crate::destination::Destination;
 use crate::mailbox::{Found, Mailbox, lock};
 use crate::sender::{self, Load, Sender};
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, sleep_until};
 
 mod health;
 mod status;
@@ -98,14 +98,6 @@ pub(crate) struct Drain {
     certificate: Mutex<CertificateTrouble>,
     stop: watch::Sender<Option<Instant>>,
     context: Arc<DrainContext>,
-}
-
-/// Waits until this instant, if ever.
-async fn reached(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 enum Next {
@@ -306,7 +298,7 @@ impl Drain {
                         biased;
                         () = self.mailbox.readable() => {}
                         () = sender.tend() => {}
-                        () = reached(until) => {}
+                        () = sleep_until(until) => {}
                         () = idle.as_mut(), if until.is_none() => {
                             if busy_at.elapsed() < IDLE {
                                 idle.as_mut().reset(busy_at + IDLE);

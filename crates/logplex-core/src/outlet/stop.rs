@@ -18,20 +18,18 @@ pub(super) fn is_due(stop: &Stop, at: Instant) -> bool {
 pub(super) async fn stopped(stop: &mut Stop) {
     loop {
         let at = *stop.borrow_and_update();
-        let due = async {
-            match at {
-                Some(at) => sleep_until(at).await,
-                None => future::pending().await,
-            }
-        };
         tokio::select! {
-            () = due => return,
+            () = reached(at) => return,
             changed = stop.changed() => if changed.is_err() { break },
         }
     }
     // Nobody can change it any more.
     let last = *stop.borrow();
-    match last {
+    reached(last).await;
+}
+
+async fn reached(at: Option<Instant>) {
+    match at {
         Some(at) => sleep_until(at).await,
         None => future::pending().await,
     }

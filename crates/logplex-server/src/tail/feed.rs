@@ -11,6 +11,7 @@ use super::Seat;
 use super::render::{Form, Page};
 use crate::history::{LookBack, Piece, sequences};
 use crate::mailbox::Found;
+use crate::tasks::sleep_until;
 
 /// How much is taken at once: what is taken is no longer bounded by the ring.
 const TAKE: Policy = Policy { messages: usize::MAX, bytes: 64 * 1024 };
@@ -212,11 +213,4 @@ fn deadline(at: DateTime<Utc>) -> Instant {
     // Far enough away for any other: what is not a duration now will not be one while this process lives.
     let wait = (at - Utc::now()).to_std().unwrap_or_default().min(Duration::from_secs(365 * 86_400));
     Instant::now() + wait
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

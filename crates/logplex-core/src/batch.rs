@@ -411,7 +411,8 @@ impl<'a> BatchBuilder<'a> {
     fn new(origin: &'a Origin, body_len: usize) -> BatchBuilder<'a> {
         // A guess that fits lines of 128 bytes and more without growing.
         let entries = Vec::with_capacity(body_len / 128 + 1);
-        BatchBuilder { origin, entries, heads: Vec::with_capacity(1), has_notices: false, has_codes: false }
+        let heads = Vec::with_capacity(4);
+        BatchBuilder { origin, entries, heads, has_notices: false, has_codes: false }
     }
 
     /// Whether the message at `offset` may still be added.
@@ -426,8 +427,8 @@ impl<'a> BatchBuilder<'a> {
     /// What is added from here on has this head, which was read from `frame`.
     fn begin_head(&mut self, frame: &[u8], head: Head) -> Traits {
         let traits = self.origin.traits(frame, &head);
-        if self.heads.len() == 1 {
-            // Where there are two, there may be as many as messages.
+        if self.heads.len() == self.heads.capacity() {
+            // Where there are some, there may be as many as messages.
             self.heads.reserve(self.entries.capacity());
         }
         self.heads.push(SharedHead { head, source_is_token_name: traits.source_is_token_name });

@@ -229,7 +229,7 @@ impl Outlet {
     /// One attempt: over the idle connection if there is one, and if that fails as a connection does that
     /// was closed while idle, over a new one.
     async fn attempt(&mut self, request: &Request, unanswered: &mut bool) -> Result<Answer, AttemptError> {
-        if let Some(connection) = self.take_idle().await {
+        if let Some(connection) = self.take_idle() {
             let deadline = after(Instant::now(), self.config.request_timeout);
             let answer = self.exchange(connection, deadline, request, unanswered).await;
             match answer {
@@ -247,10 +247,10 @@ impl Outlet {
     }
 
     /// The idle connection, if it can be used again.
-    async fn take_idle(&mut self) -> Option<Connection> {
+    fn take_idle(&mut self) -> Option<Connection> {
         let mut connection = self.idle.take()?;
         let fresh = connection.idle_since.elapsed() < self.config.idle_close;
-        (fresh && connection.is_alive().await).then_some(connection)
+        (fresh && connection.is_alive()).then_some(connection)
     }
 
     async fn exchange(
@@ -263,28 +263,23 @@ impl Outlet {
         let mut message = http::Request::new(Body::new(&request.body));
         *message.method_mut() = http::Method::POST;
         *message.uri_mut() = self.target.clone();
-        *message.headers_mut() = request.all_headers(&self.headers);
+        *message.headers_mut() = std::mem::take(&mut connection.spare_headers);
+        request.add_headers(&self.headers, message.headers_mut());
 
         // In doubt until the answer comes, so that the doubt remains when this future is dropped.
         let before = std::mem::replace(unanswered, true);
-        let head = match timeout_at(deadline, connection.post(message)).await {
-            Ok(head) => head,
-            Err(_) => {
-                let error = AttemptError::TimedOut(self.config.request_timeout);
-                return Err(PostError { error, heard: connection.heard() });
-            }
+        let Some(head) = connection.post(message, deadline).await else {
+            let error = AttemptError::TimedOut(self.config.request_timeout);
+            return Err(PostError { error, heard: connection.heard() });
         };
         if matches!(head, Ok(_) | Err(PostError { error: AttemptError::Unsent(_), .. })) {
             *unanswered = before;
         }
-        let (head, body) = head?.into_parts();
-        Ok(Answer {
-            status: head.status,
-            retry_after: retry::retry_after(&head.headers, SystemTime::now()),
-            connection,
-            body,
-            deadline,
-        })
+        let (mut head, body) = head?.into_parts();
+        let retry_after = retry::retry_after(&head.headers, SystemTime::now());
+        head.headers.clear();
+        connection.spare_headers = head.headers;
+        Ok(Answer { status: head.status, retry_after, connection, body, deadline })
     }
 
     /// Reads what is left of an answer, so that its connection can be used again; closes it if that takes

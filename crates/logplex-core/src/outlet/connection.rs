@@ -8,15 +8,16 @@ use std::fmt;
 use std::future::{self, Future};
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::after;
@@ -38,9 +39,9 @@ pub(super) struct Connection {
     traffic: Traffic,
     /// When the last answer was read to its end.
     pub(super) idle_since: Instant,
-    /// Rings when the connection may have been idle for too long. Requests that go by leave it as it is, for setting it
-    /// costs more than looking.
-    too_old: Pin<Box<Sleep>>,
+    /// Empty: the memory of the last answer's headers, for those of the next request.
+    pub(super) spare_headers: HeaderMap,
+    timer: Timer,
 }
 
 type Driver = http1::Connection<TokioIo<Wire>, Body>;
@@ -66,26 +67,36 @@ impl Connection {
         let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(wire));
         let (sender, driver) = handshake.await?;
         let idle_since = Instant::now();
-        let too_old = Box::pin(sleep_until(idle_since));
-        Ok(Connection { sender, driver: Some(Box::new(driver)), traffic, idle_since, too_old })
+        let (spare_headers, timer) = (HeaderMap::new(), Timer(Box::pin(sleep_until(idle_since))));
+        Ok(Connection { sender, driver: Some(Box::new(driver)), traffic, idle_since, spare_headers, timer })
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub(super) async fn post(&mut self, request: Request<Body>) -> Result<Response<Incoming>, PostError> {
+    /// Sends a request and waits for the head of its answer; `None` if that has not come by `deadline`.
+    pub(super) async fn post(
+        &mut self,
+        request: Request<Body>,
+        deadline: Instant,
+    ) -> Option<Result<Response<Incoming>, PostError>> {
         self.traffic.begin();
-        let mut answer = pin!(self.sender.try_send_request(request));
-        // The driver first: it is what brings the answer, also the one that it ended.
+        // Unconstrained: an answer that is there is taken, for it wakes nobody, see below.
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
         let answer = future::poll_fn(|cx| {
+            // The driver first: it is what brings the answer, also the one that it ended. So the answer itself need
+            // not wake this task, which would only find it taken.
             poll_driver(&mut self.driver, cx);
-            answer.as_mut().poll(cx)
+            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => self.timer.poll_reached(deadline, cx).map(|()| None),
+            }
         });
-        answer.await.map_err(|mut failed| {
+        let answer = answer.await?;
+        Some(answer.map_err(|mut failed| {
             // hyper gives the request back if, and only if, it had not begun to write it.
             let unsent = failed.take_message().is_some();
             let error = failed.into_error();
             let error = if unsent { AttemptError::Unsent(error) } else { AttemptError::Broken(error) };
             PostError { error, heard: self.traffic.heard() }
-        })
+        }))
     }
 
     /// Whether any byte came since the last request was begun.
@@ -117,34 +128,46 @@ impl Connection {
             }
         }
         self.idle_since = Instant::now();
-        !self.traffic.is_broken() && self.is_alive().await
+        !self.traffic.is_broken() && self.is_alive()
     }
 
     /// Looks once, without waiting, whether the peer has closed an idle connection or said more on it than
     /// its answer. Also false while a request is still being written: its answer came early.
-    pub(super) async fn is_alive(&mut self) -> bool {
-        future::poll_fn(|cx| {
-            poll_driver(&mut self.driver, cx);
-            Poll::Ready(self.driver.is_some() && self.sender.is_ready())
-        })
-        .await
+    pub(super) fn is_alive(&mut self) -> bool {
+        poll_driver(&mut self.driver, &mut Context::from_waker(Waker::noop()));
+        self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Waits until the peer has closed an idle connection, or until it has been idle for this long.
     pub(super) async fn outlived(&mut self, idle_close: Duration) {
         future::poll_fn(|cx| {
             poll_driver(&mut self.driver, cx);
-            while self.driver.is_some() {
-                ready!(self.too_old.as_mut().poll(cx));
-                let end = after(self.idle_since, idle_close);
-                if end <= Instant::now() {
-                    break;
-                }
-                self.too_old.as_mut().reset(end);
+            match self.driver {
+                Some(_) => self.timer.poll_reached(after(self.idle_since, idle_close), cx),
+                None => Poll::Ready(()),
             }
-            Poll::Ready(())
         })
         .await;
+    }
+}
+
+/// One timer for all that a connection waits for. While that moves on from request to request it is left alone, for
+/// setting it costs more than to look again when it rings.
+struct Timer(Pin<Box<Sleep>>);
+
+impl Timer {
+    /// Ready once `at` has come.
+    fn poll_reached(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if at < self.0.deadline() {
+            self.0.as_mut().reset(at);
+        }
+        loop {
+            ready!(self.0.as_mut().poll(cx));
+            if at <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.0.as_mut().reset(at);
+        }
     }
 }
 
@@ -225,5 +248,29 @@ impl Buf for Pieces {
             count -= piece.len();
             self.rest.next();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_rings_at_the_instant_that_is_asked_for_last() {
+        let mut timer = Timer(Box::pin(sleep_until(Instant::now())));
+        for seconds in [5, 3, 60, 0, 1] {
+            let at = Instant::now() + Duration::from_secs(seconds);
+            future::poll_fn(|cx| timer.poll_reached(at, cx)).await;
+            assert_eq!(Instant::now(), at);
+        }
+        let begun = Instant::now();
+        // Later, sooner, and later again than what it is set to.
+        for seconds in [10, 20, 5] {
+            let at = begun + Duration::from_secs(seconds);
+            let mut once = Context::from_waker(Waker::noop());
+            assert!(timer.poll_reached(at, &mut once).is_pending());
+        }
+        future::poll_fn(|cx| timer.poll_reached(begun + Duration::from_secs(15), cx)).await;
+        assert_eq!(begun.elapsed().as_secs(), 15);
     }
 }

@@ -70,9 +70,9 @@ impl Request {
         self.headers.push((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
     }
 
-    /// Everything that goes into the request's head.
-    pub(super) fn all_headers(&self, same: &SameHeaders) -> HeaderMap {
-        let mut headers = same.0.clone();
+    /// Adds everything that goes into the request's head.
+    pub(super) fn add_headers(&self, same: &SameHeaders, headers: &mut HeaderMap) {
+        headers.extend(same.0.iter().cloned());
         headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body_len()));
         headers.insert(MSG_COUNT, HeaderValue::from(self.messages));
         let mut digits = Uuid::encode_buffer();
@@ -81,12 +81,11 @@ impl Request {
         for (name, value) in self.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
             headers.append(name, value.clone());
         }
-        headers
     }
 }
 
 /// The headers that all of an outlet's requests have.
-pub(super) struct SameHeaders(HeaderMap);
+pub(super) struct SameHeaders(Vec<(HeaderName, HeaderValue)>);
 
 impl SameHeaders {
     pub(super) fn new(
@@ -94,17 +93,13 @@ impl SameHeaders {
         user_agent: &HeaderValue,
         proxy_authorization: Option<&HeaderValue>,
     ) -> SameHeaders {
-        // With room for those of one request, which a clone keeps.
-        let mut headers = HeaderMap::with_capacity(12);
-        headers.insert(HOST, endpoint.host_header.clone());
-        if let Some(authorization) = &endpoint.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/logplex-1"));
-        headers.insert(USER_AGENT, user_agent.clone());
-        if let Some(authorization) = proxy_authorization {
-            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
-        }
+        let mut headers = vec![
+            (HOST, endpoint.host_header.clone()),
+            (CONTENT_TYPE, HeaderValue::from_static("application/logplex-1")),
+            (USER_AGENT, user_agent.clone()),
+        ];
+        headers.extend(endpoint.authorization.clone().map(|value| (AUTHORIZATION, value)));
+        headers.extend(proxy_authorization.cloned().map(|value| (PROXY_AUTHORIZATION, value)));
         SameHeaders(headers)
     }
 }

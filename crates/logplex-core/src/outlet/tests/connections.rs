@@ -247,12 +247,14 @@ async fn a_write_that_fails_does_not_hide_the_answer_that_is_already_there() {
     let answer = b"HTTP/1.1 413 Large\r\nContent-Length: 2\r\n\r\nhi";
     let peer = AnsweredEarly { answer, half_open: true, ..AnsweredEarly::default() };
     let mut connection = Connection::new(Box::new(peer)).await.unwrap();
-    let (head, body) = connection.post(post().unwrap()).await.ok().expect("the answer").into_parts();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let answer = connection.post(post().unwrap(), deadline).await.expect("in time").ok();
+    let (head, body) = answer.expect("the answer").into_parts();
     assert_eq!(head.status, 413);
     assert!(!connection.discard(body).await, "a connection that failed to write is not used again");
 
     let mut silent = Connection::new(Box::new(AnsweredEarly::default())).await.unwrap();
-    let failed = silent.post(post().unwrap()).await.expect_err("no answer");
+    let failed = silent.post(post().unwrap(), deadline).await.expect("in time").expect_err("no answer");
     assert!(failed.looks_closed_while_idle());
 }
 

@@ -272,8 +272,9 @@ const FORMAT: HeaderName = HeaderName::from_static("logplex-format");
 fn headers(token: &str, format: Format, gap: Option<&Gap>) -> Vec<(HeaderName, HeaderValue)> {
     let (dropped, lost) = gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
     let mut headers = Vec::with_capacity(4);
-    headers.push((DROP_COUNT, HeaderValue::from(dropped)));
-    headers.push((LOST_COUNT, HeaderValue::from(lost)));
+    let value = |count| if count == 0 { HeaderValue::from_static("0") } else { HeaderValue::from(count) };
+    headers.push((DROP_COUNT, value(dropped)));
+    headers.push((LOST_COUNT, value(lost)));
     headers.extend(HeaderValue::from_str(token).map(|token| (DRAIN_TOKEN, token)));
     // Another router takes a drain's messages from `host` for ones without structured data, as the original's are,
     // unless it is told.

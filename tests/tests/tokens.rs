@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use logplex_tests::{Server, Sink, conservation, numbers, wait_for};
+use logplex_tests::{Server, Sink, basic, conservation, numbered_frames, numbers, wait_for};
 use serde_json::{Value, json};
 
 const ROTATE: &str = "/v3/channels/app/tokens/app/rotate";
+
+const TYPE: &str = "application/logplex-1";
 
 fn list(server: &Server) -> Vec<Value> {
     let listed = server.api("GET", "/v3/channels/app/tokens", None).expect(&[200]).json();
@@ -104,7 +106,7 @@ fn a_repeat_under_the_new_token_is_not_taken_twice() {
     let (server, sink) = (Server::start(), Sink::start());
     let old = server.create_app("app");
     server.add_drain("app", &sink.url(""));
-    let body = logplex_tests::numbered_frames(0..3);
+    let body = numbered_frames(0..3);
     let headers = [("Logplex-Frame-Id", "the-same")];
     assert_eq!(server.post_logs(&old, &headers, &body).0, 204);
     let new = rotate(&server, json!({}));
@@ -130,6 +132,41 @@ fn an_old_token_ends_with_its_grace() {
     // Another rotation does not lengthen what was settled before.
     let fourth = rotate(&server, json!({}));
     assert_eq!([&first, &second, &third, &fourth].map(|token| status(&server, token)), [401, 401, 204, 204]);
+}
+
+#[test]
+fn each_request_of_a_connection_is_judged_by_its_own_token_as_that_is_now() {
+    let server = Server::start();
+    let tokens = server.create_channel("app", &["app", "web"]);
+    let mut connection = server.connect();
+    let mut status = |token: &str| {
+        let headers = [("Authorization", basic("token", token)), ("Content-Type", TYPE.to_owned())];
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        connection.request("POST", "/logs", &headers, &numbered_frames(0..1)).expect("it stays open").status
+    };
+    for (token, expected) in [
+        (&tokens["app"], 204),
+        (&tokens["app"], 204),
+        (&tokens["web"], 204),
+        (&tokens["app"].replace("t.", "t.0"), 401),
+        (&tokens["web"], 204),
+    ] {
+        assert_eq!(status(token), expected);
+    }
+    let stats = server.stats("app");
+    let accepted = |at: usize| (&stats["tokens"][at]["name"], &stats["tokens"][at]["accepted"]);
+    assert_eq!([accepted(0), accepted(1)], [(&json!("app"), &json!(2)), (&json!("web"), &json!(2))]);
+
+    // Removed, replaced, gone with its channel: each while its connection is open, and was its last.
+    server.api("DELETE", "/v3/channels/app/tokens/web", None).expect(&[200]);
+    assert_eq!([status(&tokens["web"]), status(&tokens["app"]), status(&tokens["app"])], [401, 204, 204]);
+    let new = rotate(&server, json!({ "grace": 0 }));
+    assert_eq!([status(&tokens["app"]), status(&new), status(&new)], [401, 204, 204]);
+    server.api("DELETE", "/v3/channels/app", None).expect(&[204]);
+    assert_eq!(status(&new), 401);
+    let again = server.create_app("app");
+    assert_eq!([status(&new), status(&again)], [401, 204]);
+    assert_eq!(server.stats("app")["tokens"][0]["accepted"], json!(1));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! short lock in here is all that its producers share; channels share nothing.
 
 use std::cmp::Reverse;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, Utc};
@@ -465,6 +465,8 @@ pub(crate) struct Token {
     pub(crate) channel: Arc<Channel>,
     /// When it ends, if another one has taken its place.
     until: Option<DateTime<Utc>>,
+    /// Set when the registry has it no more.
+    forgotten: AtomicBool,
     /// Shared by the tokens of one name, so that nothing is counted anew or taken twice where one takes
     /// another's place.
     pub(crate) state: Arc<Mutex<TokenState>>,
@@ -498,12 +500,18 @@ impl TokenState {
 
 impl Token {
     pub(crate) fn new(record: &TokenRecord, channel: Arc<Channel>, state: Arc<Mutex<TokenState>>) -> Token {
-        Token { id: record.id.clone(), name: record.name.clone(), channel, until: record.until, state }
+        let (id, name, forgotten) = (record.id.clone(), record.name.clone(), AtomicBool::new(false));
+        Token { id, name, channel, until: record.until, forgotten, state }
     }
 
     /// Whether it may still be used.
     pub(crate) fn is_valid(&self) -> bool {
-        self.until.is_none_or(|until| Utc::now() < until)
+        !self.forgotten.load(Ordering::Acquire) && self.until.is_none_or(|until| Utc::now() < until)
+    }
+
+    /// Whoever still has it may use it no more.
+    pub(crate) fn forget(&self) {
+        self.forgotten.store(true, Ordering::Release);
     }
 
     pub(crate) fn counts(&self) -> TokenCounts {

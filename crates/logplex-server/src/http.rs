@@ -30,6 +30,7 @@ mod tokens;
 pub(crate) mod top;
 mod v2;
 
+pub(crate) use auth::LastToken;
 pub(crate) use codes::as_json;
 pub(crate) use ingest::{LARGE_BODIES, is_posted, post_logs};
 pub(crate) use management::encode_segment;

@@ -104,7 +104,10 @@ impl Registry {
     /// Takes a channel's tokens out. Returns what those of each name shared.
     fn forget_tokens(&mut self, record: &ChannelRecord) -> States {
         let forgotten = record.tokens.iter().filter_map(|token| self.tokens.remove(&hash(&token.id)));
-        forgotten.map(|token| (token.name.clone(), token.state.clone())).collect()
+        forgotten
+            .inspect(|token| token.forget())
+            .map(|token| (token.name.clone(), token.state.clone()))
+            .collect()
     }
 }
 

@@ -28,7 +28,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::{Config, SyslogConfig};
 use crate::drain::DrainContext;
 use crate::history::Shelf;
-use crate::http::{App, LARGE_BODIES, is_posted, post_logs, router, top};
+use crate::http::{App, LARGE_BODIES, LastToken, is_posted, post_logs, router, top};
 use crate::hub::Hub;
 use crate::rate::RateLimit;
 use crate::store::Store;
@@ -286,11 +286,11 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no nodelay");
     }
-    let router = TowerToHyperService::new(router);
+    let (router, last_token) = (TowerToHyperService::new(router), LastToken::default());
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         at_work.begin();
         if is_posted(&request) {
-            return Either::Left(post_logs(app.clone(), request).map(Ok));
+            return Either::Left(post_logs(&app, &last_token, request).map(Ok));
         }
         request.extensions_mut().insert(at_work.clone());
         Either::Right(router.call(request))

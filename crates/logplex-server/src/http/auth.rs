@@ -1,6 +1,6 @@
 //! Who is asking: Basic or Bearer, the scheme's name in any case.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -9,8 +9,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use subtle::ConstantTimeEq;
 
 use super::App;
+use crate::channel::Token;
+use crate::hub::Hub;
+use crate::mailbox::lock;
 
 /// The longest value that is looked at; far above any secret of ours.
 const HEADER_MAX: usize = 4096;
@@ -37,13 +41,37 @@ fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     Some(Credentials::Basic { user, password })
 }
 
-/// The token of an ingest request: Basic's password or Bearer.
-pub(super) fn token(headers: &HeaderMap) -> Option<String> {
-    match credentials(headers)? {
-        Credentials::Bearer(token) => Some(token),
-        // `curl -u t.…:` is what people type; the documented form has the token as password.
-        Credentials::Basic { user, password } if password.is_empty() => Some(user),
-        Credentials::Basic { password, .. } => Some(password),
+/// The token that came last over one connection. Most have but one, and to compare its header costs less than to
+/// decode, hash and look it up each time.
+#[derive(Default)]
+pub(crate) struct LastToken(Mutex<Option<Known>>);
+
+struct Known {
+    header: Box<[u8]>,
+    token: Arc<Token>,
+}
+
+impl LastToken {
+    /// The token of an ingest request, if it may be used: Basic's password or Bearer.
+    pub(super) fn of(&self, hub: &Hub, headers: &HeaderMap) -> Option<Arc<Token>> {
+        let header = headers.get(AUTHORIZATION)?.as_bytes();
+        let mut last = lock(&self.0);
+        if let Some(known) = &*last
+            && bool::from(known.header.ct_eq(header))
+            && known.token.is_valid()
+        {
+            return Some(known.token.clone());
+        }
+        let token = credentials(headers).and_then(|credentials| {
+            hub.token(&match credentials {
+                Credentials::Bearer(token) => token,
+                // `curl -u t.…:` is what people type; the documented form has the token as password.
+                Credentials::Basic { user, password } if password.is_empty() => user,
+                Credentials::Basic { password, .. } => password,
+            })
+        });
+        *last = token.clone().map(|token| Known { header: header.into(), token });
+        token
     }
 }
 

@@ -17,7 +17,7 @@ use logplex_core::message::Form;
 use logplex_core::{Batch, Chain, Chunk, FrameError, FrameLimit, Origin};
 use tokio::time::Instant;
 
-use super::{App, auth};
+use super::{App, LastToken, auth};
 use crate::channel::{Producer, Token};
 use crate::mailbox::lock;
 use crate::metrics::Rejection;
@@ -72,15 +72,21 @@ pub(crate) fn is_posted<B>(request: &Request<B>) -> bool {
 }
 
 /// Answers a request that brings messages.
-pub(crate) async fn post_logs(app: Arc<App>, request: Request<Incoming>) -> Response {
+pub(crate) async fn post_logs(app: &App, last_token: &LastToken, request: Request<Incoming>) -> Response {
     let (head, body) = request.into_parts();
-    let headers = head.headers;
-    let Some(token) = auth::token(&headers).and_then(|token| app.hub.token(&token)) else {
+    let mut headers = head.headers;
+    let Some(token) = last_token.of(&app.hub, &headers) else {
         app.rejections.count(Rejection::Unauthorized);
         return auth::unauthorized("the token is missing or unknown: use Basic token:t.… or Bearer t.…\n");
     };
-    match take(&app, &token, &headers, body).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+    match take(app, &token, &headers, body).await {
+        Ok(()) => {
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            // The next request's headers take what memory these had.
+            headers.clear();
+            *response.headers_mut() = headers;
+            response
+        }
         Err(refusal) => {
             app.rejections.count(refusal.rejection);
             token.count_rejected();

@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use http::status::StatusCode;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::ledger::LossReason;
 
@@ -288,7 +288,7 @@ impl Outlet {
         let Answer { mut connection, body, deadline, retry_after, .. } = answer;
         let reusable = tokio::select! {
             biased;
-            reusable = timeout_at(deadline, connection.discard(body)) => reusable.unwrap_or(false),
+            reusable = connection.discard(body, deadline) => reusable,
             () = stopped(stop) => false,
         };
         if reusable {

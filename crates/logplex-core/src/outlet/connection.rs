@@ -104,8 +104,9 @@ impl Connection {
         self.traffic.heard()
     }
 
-    /// Reads the rest of an answer and throws it away. Returns whether the connection can be used again.
-    pub(super) async fn discard(&mut self, mut body: Incoming) -> bool {
+    /// Reads the rest of an answer, until `deadline`, and throws it away. Returns whether the connection can be used
+    /// again.
+    pub(super) async fn discard(&mut self, mut body: Incoming, deadline: Instant) -> bool {
         let mut left = MOST_DISCARDED;
         if body.size_hint().lower() > left {
             return false;
@@ -114,12 +115,15 @@ impl Connection {
             let mut frame = body.frame();
             let frame = future::poll_fn(|cx| {
                 poll_driver(&mut self.driver, cx);
-                Pin::new(&mut frame).poll(cx)
+                match Pin::new(&mut frame).poll(cx) {
+                    Poll::Ready(frame) => Poll::Ready(Some(frame)),
+                    Poll::Pending => self.timer.poll_reached(deadline, cx).map(|()| None),
+                }
             });
             match frame.await {
-                None => break,
-                Some(Err(_)) => return false,
-                Some(Ok(frame)) => {
+                Some(None) => break,
+                None | Some(Some(Err(_))) => return false,
+                Some(Some(Ok(frame))) => {
                     match left.checked_sub(frame.data_ref().map_or(0, |data| data.len() as u64)) {
                         Some(rest) => left = rest,
                         None => return false,

@@ -251,7 +251,7 @@ async fn a_write_that_fails_does_not_hide_the_answer_that_is_already_there() {
     let answer = connection.post(post().unwrap(), deadline).await.expect("in time").ok();
     let (head, body) = answer.expect("the answer").into_parts();
     assert_eq!(head.status, 413);
-    assert!(!connection.discard(body).await, "a connection that failed to write is not used again");
+    assert!(!connection.discard(body, deadline).await, "a connection that failed to write is not used again");
 
     let mut silent = Connection::new(Box::new(AnsweredEarly::default())).await.unwrap();
     let failed = silent.post(post().unwrap(), deadline).await.expect("in time").expect_err("no answer");

@@ -14,7 +14,7 @@ use crate::buffer::{self, Buffer};
 use crate::chunk::Chunk;
 use crate::code::{ErrorCode, Speaker};
 use crate::foreign;
-use crate::frame::{FrameError, FrameLimit, Frames, WholeInput, put_count};
+use crate::frame::{FrameError, FrameLimit, Frames, WholeInput, put_frame};
 use crate::ledger::Tally;
 use crate::message::{Form, Head, Message, Pattern, as_text, write_head};
 use crate::notice::Notice;
@@ -463,8 +463,7 @@ impl<'a> BatchBuilder<'a> {
     }
 
     fn append(&mut self, out: &mut Vec<u8>, frame: &[u8], head: Head, traits: Traits) {
-        put_count(out, frame.len());
-        out.extend_from_slice(frame);
+        put_frame(out, [frame]);
         self.index(out.len() - frame.len()..out.len(), head.text(frame), traits);
     }
 

@@ -120,10 +120,14 @@ pub fn take_frame(buf: &mut BytesMut, limit: FrameLimit) -> Result<Option<Bytes>
     Ok(next_frame(buf, limit)?.map(|content| buf.split_to(content.end).freeze()))
 }
 
-/// Appends `LEN SP`.
-pub fn put_count(out: &mut Vec<u8>, len: usize) {
+/// Appends one frame, whose content is the `pieces` joined.
+pub fn put_frame<const N: usize>(out: &mut Vec<u8>, pieces: [&[u8]; N]) {
+    let len: usize = pieces.iter().map(|piece| piece.len()).sum();
     out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
     out.push(b' ');
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
 }
 
 /// Octet-counted frames back to back in one buffer, with where each ends: what an outlet sends.
@@ -138,9 +142,7 @@ impl Frames {
     pub fn from_messages<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Frames {
         let mut builder = FramesBuilder::default();
         for message in messages {
-            let message = message.as_ref();
-            put_count(&mut builder.bytes, message.len());
-            builder.bytes.extend_from_slice(message);
+            put_frame(&mut builder.bytes, [message.as_ref()]);
             builder.end_frame();
         }
         builder.build()

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Batch, BatchError, Origin};
 use crate::chunk::Chunk;
-use crate::frame::{FrameLimit, Frames, FramesBuilder, put_count};
+use crate::frame::{FrameLimit, Frames, FramesBuilder, put_frame};
 use crate::message::Form;
 
 /// The forms that are the same for all drains.
@@ -129,13 +129,5 @@ impl Batch {
         let token_name = Arc::from("token");
         let (form, limit) = (Form::Any, FrameLimit::MAX);
         Batch::decode(bytes, &Origin { token_name, token: "".into(), form, limit, now })
-    }
-}
-
-/// Appends one frame, its count ahead.
-fn put_frame<const N: usize>(out: &mut Vec<u8>, pieces: [&[u8]; N]) {
-    put_count(out, pieces.iter().map(|piece| piece.len()).sum());
-    for piece in pieces {
-        out.extend_from_slice(piece);
     }
 }

@@ -14,7 +14,7 @@ use chrono::Utc;
 use super::head::{Head, MOST_HEAD};
 use super::queue::Queue;
 use crate::batch::cut_point;
-use crate::frame::{FrameError, FrameLimit, FramesBuilder, missing, next_frame, put_count};
+use crate::frame::{FrameError, FrameLimit, FramesBuilder, missing, next_frame, put_frame};
 
 /// Up to this size the lines of one write are appended to the queue's open chunk; above it they become a
 /// chunk of their own, rendered outside the lock.
@@ -233,8 +233,7 @@ impl Cutter {
 
     fn frame(&self, head: &Head, text: &[u8], out: &mut FramesBuilder) {
         if self.bare && !self.continues {
-            put_count(&mut out.bytes, text.len());
-            out.bytes.extend_from_slice(text);
+            put_frame(&mut out.bytes, [text]);
             out.end_frame();
         } else {
             head.frame(out, text);

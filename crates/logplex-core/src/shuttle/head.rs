@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::frame::{FramesBuilder, put_count};
+use crate::frame::{FramesBuilder, put_frame};
 use crate::message::{Form, Message};
 
 /// The length of `2026-11-21T09:10:55.245476+00:00`.
@@ -130,9 +130,7 @@ impl Head {
 
     /// Appends one frame: this head and a text.
     pub(crate) fn frame(&self, out: &mut FramesBuilder, text: &[u8]) {
-        put_count(&mut out.bytes, self.bytes.len() + text.len());
-        out.bytes.extend_from_slice(&self.bytes);
-        out.bytes.extend_from_slice(text);
+        put_frame(&mut out.bytes, [&self.bytes, text]);
         out.end_frame();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use logplex_core::frame::put_count;
+use logplex_core::frame::put_frame;
 use logplex_core::message::Form;
 use logplex_core::{Batch, Chunk, Message, Origin};
 use tokio::time::Instant;
@@ -131,8 +131,7 @@ impl<'a> Intake<'a> {
         if message.len() > FRAME_MAX.get() as usize {
             return self.reject(Rejection::TooLarge, 1);
         }
-        put_count(&mut self.frames, message.len());
-        self.frames.extend_from_slice(message);
+        put_frame(&mut self.frames, [message]);
         self.messages += 1;
         if self.frames.len() >= BATCH_MAX {
             self.publish();

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::put_count;
+use crate::frame::put_frame;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -32,9 +32,7 @@ fn any_op() -> impl Strategy<Value = Op> {
 
 fn render(out: &mut FramesBuilder, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        let text = number.to_string();
-        put_count(&mut out.bytes, text.len());
-        out.bytes.extend_from_slice(text.as_bytes());
+        put_frame(&mut out.bytes, [number.to_string().as_bytes()]);
         out.end_frame();
     }
 }

@@ -1,6 +1,6 @@
 //! A reader that stalls costs nothing to any other drain, tail or channel.
 
-use logplex_tests::{Server, Sink, Tail, basic, conservation, numbers, padded_frames};
+use logplex_tests::{Server, Sink, Tail, conservation, numbers, padded_frames};
 use serde_json::json;
 
 const LINES: u64 = 8000;
@@ -9,11 +9,9 @@ const OTHER_LINES: u64 = LINES / 500;
 /// Posts lines of 1 KB, 100 a request, and calls `each` after every request with the number of the last line.
 fn post(server: &Server, token: &str, mut each: impl FnMut(u64)) {
     let mut connection = server.connect();
-    let credentials = basic("token", token);
-    let headers = [("Authorization", credentials.as_str()), ("Content-Type", "application/logplex-1")];
     for first in (0..LINES).step_by(100) {
         let body = padded_frames(first..first + 100, 1000);
-        connection.request("POST", "/logs", &headers, &body).expect("an answer").expect(&[204]);
+        server.post_logs_on(&mut connection, token, &[], &body).expect(&[204]);
         each(first + 99);
     }
 }

@@ -156,11 +156,9 @@ fn a_byte_bound_ring_says_that_bytes_were_the_reason() {
     walk.sink.wait_held(1);
     // 400 messages of 60 KB are more than 16 MiB.
     let mut connection = walk.server.connect();
-    let credentials = logplex_tests::basic("token", &walk.token);
-    let headers = [("Authorization", credentials.as_str()), ("Content-Type", "application/logplex-1")];
     for first in (1..401).step_by(20) {
         let body = logplex_tests::padded_frames(first..first + 20, 60_000);
-        connection.request("POST", "/logs", &headers, &body).expect("an answer").expect(&[204]);
+        walk.server.post_logs_on(&mut connection, &walk.token, &[], &body).expect(&[204]);
     }
     walk.sink.answer(Answer::status(204));
     walk.sink.release(Answer::status(204));

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use logplex_tests::{Connection, Page, Relay, Server, basic, padded_frames, wait_for};
+use logplex_tests::{Connection, Page, Relay, Server, padded_frames, wait_for};
 use serde_json::json;
 
 const CHANNEL: &str = "app";
@@ -20,11 +20,9 @@ const END: &str = "\u{e010}";
 #[track_caller]
 fn post_many(server: &Server, token: &str, lines: std::ops::Range<u64>) {
     let mut connection: Connection = server.connect();
-    let authorization = basic("token", token);
-    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/logplex-1")];
     for first in lines.clone().step_by(100) {
         let body = padded_frames(first..lines.end.min(first + 100), 1000);
-        connection.request("POST", "/logs", &headers, &body).expect("an answer").expect(&[204]);
+        server.post_logs_on(&mut connection, token, &[], &body).expect(&[204]);
     }
 }
 

@@ -94,15 +94,11 @@ fn a_refused_request_may_come_again() {
 fn the_newest_1024_ids_are_remembered() {
     let door = Door::start();
     let mut connection = door.server.connect();
-    let credentials = logplex_tests::basic("token", &door.token);
     let mut post = |id: u64| {
         let id = id.to_string();
-        let headers = [
-            ("Authorization", credentials.as_str()),
-            ("Content-Type", "application/logplex-1"),
-            ("Logplex-Frame-Id", id.as_str()),
-        ];
-        connection.request("POST", "/logs", &headers, b"5 hello").expect("an answer").expect(&[204]);
+        door.server
+            .post_logs_on(&mut connection, &door.token, &[("Logplex-Frame-Id", &id)], b"5 hello")
+            .expect(&[204]);
     };
     for id in 0..1025 {
         post(id);

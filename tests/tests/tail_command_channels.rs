@@ -2,7 +2,7 @@
 //! what was missed told to the message.
 
 use logplex_tests::{
-    API_KEY, Program, Relay, Server, Signal, basic, conservation, padded_frames, poll_until, wait_for,
+    API_KEY, Program, Relay, Server, Signal, conservation, padded_frames, poll_until, wait_for,
 };
 use serde_json::Value;
 
@@ -148,12 +148,10 @@ fn fall_behind(args: &[&str]) -> (u64, Vec<String>) {
     let mut program = tail(&server.url(""), &[&["app", "-n", "0"], args].concat());
     wait_open(&server, "app");
     program.signal(Signal::SIGSTOP);
-    let authorization = basic("token", &token);
-    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/logplex-1")];
     let mut connection = server.connect();
     for first in (0..MANY).step_by(100) {
         let body = padded_frames(first..first + 100, 1000);
-        connection.request("POST", "/logs", &headers, &body).expect("an answer").expect(&[204]);
+        server.post_logs_on(&mut connection, &token, &[], &body).expect(&[204]);
     }
     let dropped = server.tails_ledger("app").dropped("full");
     assert!(dropped > 0, "the kernel took it all");
@@ -215,12 +213,10 @@ fn it_can_be_interrupted_while_nobody_reads_what_it_writes() {
         .expect("it starts");
     wait_open(&server, "app");
     // Its pipe is full when its ring in the server has to drop.
-    let authorization = basic("token", &token);
-    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/logplex-1")];
     let mut connection = server.connect();
     let stuck = (0..10 * MANY).step_by(100).any(|first| {
         let body = padded_frames(first..first + 100, 1000);
-        connection.request("POST", "/logs", &headers, &body).expect("an answer").expect(&[204]);
+        server.post_logs_on(&mut connection, &token, &[], &body).expect(&[204]);
         server.tails_ledger("app").dropped("full") > 0
     });
     let id = nix_id(&child);

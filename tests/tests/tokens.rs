@@ -2,12 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use logplex_tests::{Server, Sink, basic, conservation, numbered_frames, numbers, wait_for};
+use logplex_tests::{Server, Sink, conservation, numbered_frames, numbers, wait_for};
 use serde_json::{Value, json};
 
 const ROTATE: &str = "/v3/channels/app/tokens/app/rotate";
-
-const TYPE: &str = "application/logplex-1";
 
 fn list(server: &Server) -> Vec<Value> {
     let listed = server.api("GET", "/v3/channels/app/tokens", None).expect(&[200]).json();
@@ -139,11 +137,8 @@ fn each_request_of_a_connection_is_judged_by_its_own_token_as_that_is_now() {
     let server = Server::start();
     let tokens = server.create_channel("app", &["app", "web"]);
     let mut connection = server.connect();
-    let mut status = |token: &str| {
-        let headers = [("Authorization", basic("token", token)), ("Content-Type", TYPE.to_owned())];
-        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-        connection.request("POST", "/logs", &headers, &numbered_frames(0..1)).expect("it stays open").status
-    };
+    let mut status =
+        |token: &str| server.post_logs_on(&mut connection, token, &[], &numbered_frames(0..1)).status;
     for (token, expected) in [
         (&tokens["app"], 204),
         (&tokens["app"], 204),

@@ -134,9 +134,35 @@ impl Server {
     /// When there is no answer.
     #[track_caller]
     pub fn post_logs(&self, token: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
-        let mut connection = self.connect();
-        let response = post(&mut connection, token, headers, body);
+        let response = self.post_logs_on(&mut self.connect(), token, headers, body);
         (response.status, response.text())
+    }
+
+    /// As [`Server::post_logs`], on a connection that is kept.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[track_caller]
+    pub fn post_logs_on(
+        &self,
+        connection: &mut Connection,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let credentials = basic("token", token);
+        let given = |name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let mut all = headers.to_vec();
+        if !given("authorization") {
+            all.push(("Authorization", &credentials));
+        }
+        if !given("content-type") {
+            all.push(("Content-Type", "application/logplex-1"));
+        }
+        match connection.request("POST", "/logs", &all, body) {
+            Ok(response) => response,
+            Err(error) => panic!("no answer to POST /logs: {error}"),
+        }
     }
 
     /// Posts `n` numbered lines (`line FIRST` and on, from `app[web.1]`) in one request.
@@ -155,7 +181,7 @@ impl Server {
     #[track_caller]
     pub fn post_lines_on(&self, connection: &mut Connection, token: &str, first: u64, n: u64) {
         let (body, count) = (numbered_frames(first..first + n), n.to_string());
-        post(connection, token, &[("Logplex-Msg-Count", &count)], &body).expect(&[204]);
+        self.post_logs_on(connection, token, &[("Logplex-Msg-Count", &count)], &body).expect(&[204]);
     }
 
     /// Posts the numbered lines `lines` in requests of at most `batch`, on one connection.
@@ -189,22 +215,5 @@ impl Server {
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
         Metrics::parse(&self.api("GET", "/metrics", None).expect(&[200]).text())
-    }
-}
-
-#[track_caller]
-fn post(connection: &mut Connection, token: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
-    let credentials = basic("token", token);
-    let given = |name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
-    let mut all = headers.to_vec();
-    if !given("authorization") {
-        all.push(("Authorization", &credentials));
-    }
-    if !given("content-type") {
-        all.push(("Content-Type", "application/logplex-1"));
-    }
-    match connection.request("POST", "/logs", &all, body) {
-        Ok(response) => response,
-        Err(error) => panic!("no answer to POST /logs: {error}"),
     }
 }

@@ -165,13 +165,9 @@ fn publish(
     let messages = batch.count();
     let id = [&FRAME_ID, &REQUEST_ID].into_iter().find_map(|name| headers.get(name)?.to_str().ok());
     let mut state = lock(&token.state);
-    if let Some(fingerprint) = id.and_then(|id| state.repeats.fingerprint(id, body_len, messages)) {
-        let at = Instant::now();
-        if state.repeats.contains(fingerprint, at) {
-            state.counts.repeated += messages as u64;
-            return;
-        }
-        state.repeats.insert(fingerprint, at);
+    if id.is_some_and(|id| state.repeats.is_one(id, body_len, messages, Instant::now())) {
+        state.counts.repeated += messages as u64;
+        return;
     }
     state.counts.accepted += messages as u64;
     state.counts.upstream_dropped += number::<u64>(headers, &DROP_COUNT).flatten().unwrap_or(0);

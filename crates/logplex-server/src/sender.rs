@@ -229,12 +229,11 @@ pub(crate) fn marked(token: &str, destination: &Destination, line: &[u8]) -> Opt
 fn render(token: &str, destination: &Destination, load: &Load) -> (Request, Vec<Arc<Frames>>) {
     let notice = load.gap.as_ref().and_then(Notice::l10);
     let messages = (load.messages() + usize::from(notice.is_some())) as u32;
-    let now = Utc::now();
     let is_http = destination.endpoint.protocol() == Protocol::Http;
     let notice = notice.map(|notice| match (destination.format, is_http) {
-        (Format::Original, true) => notice.drain_message(now),
-        (Format::Original, false) => notice.syslog_message(token, now),
-        (Format::Rfc5424, _) => notice.message("heroku", now),
+        (Format::Original, true) => notice.drain_message(Utc::now()),
+        (Format::Original, false) => notice.syslog_message(token, Utc::now()),
+        (Format::Rfc5424, _) => notice.message("heroku", Utc::now()),
     });
     let mut body = Vec::with_capacity(load.parts.len() + 1);
     body.extend(notice.map(|notice| Frames::from_messages([notice]).wire(0..1)));

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -35,15 +35,6 @@ const GZIP_LARGE: usize = 8 * 1024;
 /// How many large bodies may be read at once.
 pub(crate) const LARGE_BODIES: usize = 16;
 
-// As values, so that looking one up does not read its name each time.
-static MSG_COUNT: HeaderName = HeaderName::from_static("logplex-msg-count");
-static FRAME_ID: HeaderName = HeaderName::from_static("logplex-frame-id");
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static DRAIN_TOKEN: HeaderName = HeaderName::from_static("logplex-drain-token");
-static FORMAT: HeaderName = HeaderName::from_static("logplex-format");
-static DROP_COUNT: HeaderName = HeaderName::from_static("logplex-drop-count");
-static LOST_COUNT: HeaderName = HeaderName::from_static("logplex-lost-count");
-
 /// The PROCID of lines that came as plain text.
 const PLAIN_PROCID: &str = "http";
 
@@ -66,6 +57,45 @@ enum Kind {
     Lines,
 }
 
+/// The headers that say something of a body of messages; of one that comes twice, the first.
+#[derive(Default)]
+struct Head<'a> {
+    content_type: Option<&'a HeaderValue>,
+    content_encoding: Option<&'a HeaderValue>,
+    content_length: Option<&'a HeaderValue>,
+    msg_count: Option<&'a HeaderValue>,
+    frame_id: Option<&'a HeaderValue>,
+    request_id: Option<&'a HeaderValue>,
+    drain_token: Option<&'a HeaderValue>,
+    format: Option<&'a HeaderValue>,
+    drop_count: Option<&'a HeaderValue>,
+    lost_count: Option<&'a HeaderValue>,
+}
+
+impl<'a> From<&'a HeaderMap> for Head<'a> {
+    fn from(headers: &'a HeaderMap) -> Head<'a> {
+        let mut head = Head::default();
+        // All in one go: to look each up costs more.
+        for (name, value) in headers {
+            let place = match name.as_str() {
+                "content-type" => &mut head.content_type,
+                "content-encoding" => &mut head.content_encoding,
+                "content-length" => &mut head.content_length,
+                "logplex-msg-count" => &mut head.msg_count,
+                "logplex-frame-id" => &mut head.frame_id,
+                "x-request-id" => &mut head.request_id,
+                "logplex-drain-token" => &mut head.drain_token,
+                "logplex-format" => &mut head.format,
+                "logplex-drop-count" => &mut head.drop_count,
+                "logplex-lost-count" => &mut head.lost_count,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        head
+    }
+}
+
 /// Whether [`post_logs`] is to answer this.
 pub(crate) fn is_posted<B>(request: &Request<B>) -> bool {
     request.method() == Method::POST && request.uri().path() == "/logs"
@@ -79,7 +109,7 @@ pub(crate) async fn post_logs(app: &App, last_token: &LastToken, request: Reques
         app.rejections.count(Rejection::Unauthorized);
         return auth::unauthorized("the token is missing or unknown: use Basic token:t.… or Bearer t.…\n");
     };
-    match take(app, &token, &headers, body).await {
+    match take(app, &token, &Head::from(&headers), body).await {
         Ok(()) => {
             let mut response = StatusCode::NO_CONTENT.into_response();
             // The next request's headers take what memory these had.
@@ -99,17 +129,17 @@ pub(crate) async fn post_logs(app: &App, last_token: &LastToken, request: Reques
     }
 }
 
-async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Incoming) -> Result<(), Refusal> {
-    let kind = kind(headers)?;
-    let gzip = is_gzip(headers)?;
-    let length = number::<usize>(headers, &CONTENT_LENGTH).flatten();
+async fn take(app: &App, token: &Arc<Token>, head: &Head<'_>, body: Incoming) -> Result<(), Refusal> {
+    let kind = kind(head)?;
+    let gzip = is_gzip(head)?;
+    let length = number::<usize>(head.content_length).flatten();
     let body = read_body(app, body, length.unwrap_or(0)).await?;
     let now = Utc::now();
-    let forwarded = headers.contains_key(&DRAIN_TOKEN);
+    let forwarded = head.drain_token.is_some();
     let origin = Origin {
         token_name: token.name.clone(),
         token: token.id.clone(),
-        form: match headers.get(&FORMAT).map(HeaderValue::as_bytes) {
+        form: match head.format.map(HeaderValue::as_bytes) {
             Some(b"rfc5424") => Form::Strict,
             _ if forwarded => Form::Drain,
             _ => Form::Any,
@@ -121,14 +151,14 @@ async fn take(app: &App, token: &Arc<Token>, headers: &HeaderMap, body: Incoming
     let decode = || decode(body, gzip, kind, &origin);
     // A large body takes milliseconds, in which the other connections of this thread need not wait.
     let (batch, body_len) = if is_large { tokio::task::block_in_place(decode)? } else { decode()? };
-    check_count(headers, batch.count())?;
+    check_count(head, batch.count())?;
     if let Some(rate) = &app.rate
         && !rate.admits(&token.channel.id, batch.count(), Instant::now())
     {
         let text = format!("over the channel's rate of {} messages a second", rate.per_second());
         return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, Rejection::OverRate, text));
     }
-    publish(app, token, headers, batch, body_len, now);
+    publish(app, token, head, batch, body_len, now);
     Ok(())
 }
 
@@ -157,31 +187,31 @@ fn decode(body: Bytes, gzip: bool, kind: Kind, origin: &Origin) -> Result<(Batch
 fn publish(
     app: &App,
     token: &Arc<Token>,
-    headers: &HeaderMap,
+    head: &Head<'_>,
     batch: Batch,
     body_len: usize,
     now: chrono::DateTime<Utc>,
 ) {
     let messages = batch.count();
-    let id = [&FRAME_ID, &REQUEST_ID].into_iter().find_map(|name| headers.get(name)?.to_str().ok());
+    let id = [head.frame_id, head.request_id].into_iter().find_map(|id| id?.to_str().ok());
     let mut state = lock(&token.state);
     if id.is_some_and(|id| state.repeats.is_one(id, body_len, messages, Instant::now())) {
         state.counts.repeated += messages as u64;
         return;
     }
     state.counts.accepted += messages as u64;
-    state.counts.upstream_dropped += number::<u64>(headers, &DROP_COUNT).flatten().unwrap_or(0);
-    state.counts.upstream_lost += number::<u64>(headers, &LOST_COUNT).flatten().unwrap_or(0);
+    state.counts.upstream_dropped += number::<u64>(head.drop_count).flatten().unwrap_or(0);
+    state.counts.upstream_lost += number::<u64>(head.lost_count).flatten().unwrap_or(0);
     app.hub.publish(&token.channel, Arc::new(batch), Producer::Token, now);
 }
 
 /// A header as a number: `None` if it is absent, `Some(None)` if it is none.
-fn number<N: FromStr>(headers: &HeaderMap, name: &HeaderName) -> Option<Option<N>> {
-    headers.get(name).map(|value| value.to_str().ok()?.trim().parse().ok())
+fn number<N: FromStr>(value: Option<&HeaderValue>) -> Option<Option<N>> {
+    value.map(|value| value.to_str().ok()?.trim_ascii().parse().ok())
 }
 
-fn check_count(headers: &HeaderMap, messages: usize) -> Result<(), Refusal> {
-    let problem = match number::<usize>(headers, &MSG_COUNT) {
+fn check_count(head: &Head<'_>, messages: usize) -> Result<(), Refusal> {
+    let problem = match number::<usize>(head.msg_count) {
         None => return Ok(()),
         Some(Some(declared)) if declared == messages => return Ok(()),
         Some(Some(declared)) => format!("the header says {declared}, the body has {messages}"),
@@ -191,14 +221,14 @@ fn check_count(headers: &HeaderMap, messages: usize) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::BAD_REQUEST, Rejection::CountMismatch, text))
 }
 
-fn kind(headers: &HeaderMap) -> Result<Kind, Refusal> {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split_once(';').map_or(value, |(essence, _)| essence).trim_ascii();
-    let is = |kind: &str| essence.eq_ignore_ascii_case(kind);
-    if is("application/logplex-1") || is("application/x-logplex-1") {
+fn kind(head: &Head<'_>) -> Result<Kind, Refusal> {
+    let value = head.content_type.map_or(&b""[..], HeaderValue::as_bytes);
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let is = |kind: &[u8]| essence.eq_ignore_ascii_case(kind);
+    if is(b"application/logplex-1") || is(b"application/x-logplex-1") {
         return Ok(Kind::Frames);
     }
-    if is("text/plain") {
+    if is(b"text/plain") {
         return Ok(Kind::Lines);
     }
     let text = "Unsupported media type: send application/logplex-1 (octet-counted frames) or text/plain (one message a \
@@ -206,8 +236,8 @@ fn kind(headers: &HeaderMap) -> Result<Kind, Refusal> {
     Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Rejection::MediaType, text))
 }
 
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
-    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
+fn is_gzip(head: &Head<'_>) -> Result<bool, Refusal> {
+    let Some(value) = head.content_encoding else { return Ok(false) };
     match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "gzip" | "x-gzip" => Ok(true),
         "identity" | "" => Ok(false),

@@ -33,6 +33,8 @@ pub mod message;
 pub mod outlet;
 #[cfg(feature = "client")]
 pub mod shuttle;
+#[cfg(feature = "client")]
+pub mod timer;
 
 #[cfg(feature = "child")]
 pub mod child;

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use logplex_core::Chain;
 use logplex_core::outlet::{AddressGuard, OutletConfig, Proxies, RetryPolicy, Trust, tls_config};
@@ -28,14 +28,16 @@ use tracing::{debug, error, info, warn};
 use crate::config::{Config, SyslogConfig};
 use crate::drain::DrainContext;
 use crate::history::Shelf;
-use crate::http::{App, LARGE_BODIES, LastToken, is_posted, post_logs, router, top};
+use crate::http::{App, LARGE_BODIES, is_posted, post_logs, router, top};
 use crate::hub::Hub;
 use crate::rate::RateLimit;
 use crate::store::Store;
 use crate::syslog::SyslogListener;
 use crate::tasks::{AtWork, Tasks};
+pub(crate) use caller::Caller;
 use stalled::Stalled;
 
+mod caller;
 mod stalled;
 
 /// Connections served at once; more wait in the listener's backlog.
@@ -286,17 +288,17 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no nodelay");
     }
-    let (router, last_token) = (TowerToHyperService::new(router), LastToken::default());
+    let (router, caller) = (TowerToHyperService::new(router), Caller::default());
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         at_work.begin();
         if is_posted(&request) {
-            return Either::Left(post_logs(&app, &last_token, request).map(Ok));
+            return Either::Left(post_logs(&app, &caller, request).map(Ok));
         }
         request.extensions_mut().insert(at_work.clone());
         Either::Right(router.call(request))
     });
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(caller.patience.clone())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(Stalled::new(stream)), service)

@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::{self, Future};
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -18,11 +18,12 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::after;
 use super::error::AttemptError;
 use super::wire::{Stream, Traffic, Wire};
+use crate::timer::Timer;
 
 /// The most of an answer's body that is read so that the connection can be used again. Reading more costs
 /// more than a new connection.
@@ -67,7 +68,7 @@ impl Connection {
         let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(wire));
         let (sender, driver) = handshake.await?;
         let idle_since = Instant::now();
-        let (spare_headers, timer) = (HeaderMap::new(), Timer(Box::pin(sleep_until(idle_since))));
+        let (spare_headers, timer) = (HeaderMap::new(), Timer::new());
         Ok(Connection { sender, driver: Some(Box::new(driver)), traffic, idle_since, spare_headers, timer })
     }
 
@@ -155,26 +156,6 @@ impl Connection {
     }
 }
 
-/// One timer for all that a connection waits for. While that moves on from request to request it is left alone, for
-/// setting it costs more than to look again when it rings.
-struct Timer(Pin<Box<Sleep>>);
-
-impl Timer {
-    /// Ready once `at` has come.
-    fn poll_reached(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if at < self.0.deadline() {
-            self.0.as_mut().reset(at);
-        }
-        loop {
-            ready!(self.0.as_mut().poll(cx));
-            if at <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.0.as_mut().reset(at);
-        }
-    }
-}
-
 /// Lets the connection read and write. Its own error is of no interest: the request's answer carries it.
 fn poll_driver(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
     if let Some(connection) = driver
@@ -252,29 +233,5 @@ impl Buf for Pieces {
             count -= piece.len();
             self.rest.next();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_timer_rings_at_the_instant_that_is_asked_for_last() {
-        let mut timer = Timer(Box::pin(sleep_until(Instant::now())));
-        for seconds in [5, 3, 60, 0, 1] {
-            let at = Instant::now() + Duration::from_secs(seconds);
-            future::poll_fn(|cx| timer.poll_reached(at, cx)).await;
-            assert_eq!(Instant::now(), at);
-        }
-        let begun = Instant::now();
-        // Later, sooner, and later again than what it is set to.
-        for seconds in [10, 20, 5] {
-            let at = begun + Duration::from_secs(seconds);
-            let mut once = Context::from_waker(Waker::noop());
-            assert!(timer.poll_reached(at, &mut once).is_pending());
-        }
-        future::poll_fn(|cx| timer.poll_reached(begun + Duration::from_secs(15), cx)).await;
-        assert_eq!(begun.elapsed().as_secs(), 15);
     }
 }

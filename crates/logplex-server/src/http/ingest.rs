@@ -17,10 +17,11 @@ use logplex_core::message::Form;
 use logplex_core::{Batch, Chain, Chunk, FrameError, FrameLimit, Origin};
 use tokio::time::Instant;
 
-use super::{App, LastToken, auth};
+use super::{App, auth};
 use crate::channel::{Producer, Token};
 use crate::mailbox::lock;
 use crate::metrics::Rejection;
+use crate::serve::Caller;
 
 /// The largest body, unpacked.
 pub(super) const BODY_MAX: usize = 8 * 1024 * 1024;
@@ -102,14 +103,14 @@ pub(crate) fn is_posted<B>(request: &Request<B>) -> bool {
 }
 
 /// Answers a request that brings messages.
-pub(crate) async fn post_logs(app: &App, last_token: &LastToken, request: Request<Incoming>) -> Response {
+pub(crate) async fn post_logs(app: &App, caller: &Caller, request: Request<Incoming>) -> Response {
     let (head, body) = request.into_parts();
     let mut headers = head.headers;
-    let Some(token) = last_token.of(&app.hub, &headers) else {
+    let Some(token) = caller.last_token.of(&app.hub, &headers) else {
         app.rejections.count(Rejection::Unauthorized);
         return auth::unauthorized("the token is missing or unknown: use Basic token:t.… or Bearer t.…\n");
     };
-    match take(app, &token, &Head::from(&headers), body).await {
+    match take(app, caller, &token, &Head::from(&headers), body).await {
         Ok(()) => {
             let mut response = StatusCode::NO_CONTENT.into_response();
             // The next request's headers take what memory these had.
@@ -129,11 +130,17 @@ pub(crate) async fn post_logs(app: &App, last_token: &LastToken, request: Reques
     }
 }
 
-async fn take(app: &App, token: &Arc<Token>, head: &Head<'_>, body: Incoming) -> Result<(), Refusal> {
+async fn take(
+    app: &App,
+    caller: &Caller,
+    token: &Arc<Token>,
+    head: &Head<'_>,
+    body: Incoming,
+) -> Result<(), Refusal> {
     let kind = kind(head)?;
     let gzip = is_gzip(head)?;
     let length = number::<usize>(head.content_length).flatten();
-    let body = read_body(app, body, length.unwrap_or(0)).await?;
+    let body = read_body(app, caller, body, length.unwrap_or(0)).await?;
     let now = Utc::now();
     let forwarded = head.drain_token.is_some();
     let origin = Origin {
@@ -254,7 +261,12 @@ fn too_large() -> Refusal {
 }
 
 /// Reads a body into one buffer of its own size.
-async fn read_body(app: &App, mut body: Incoming, declared: usize) -> Result<Bytes, Refusal> {
+async fn read_body(
+    app: &App,
+    caller: &Caller,
+    mut body: Incoming,
+    declared: usize,
+) -> Result<Bytes, Refusal> {
     if declared > BODY_MAX {
         return Err(too_large());
     }
@@ -280,13 +292,10 @@ async fn read_body(app: &App, mut body: Incoming, declared: usize) -> Result<Byt
         }
         Ok(buffer.build())
     };
-    match tokio::time::timeout(app.body_timeout, read).await {
-        Ok(body) => body,
-        Err(_elapsed) => {
-            let text = format!("The body did not arrive within {} s", app.body_timeout.as_secs());
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, Rejection::Timeout, text))
-        }
-    }
+    caller.patience.wait(read, Instant::now() + app.body_timeout).await.unwrap_or_else(|| {
+        let text = format!("The body did not arrive within {} s", app.body_timeout.as_secs());
+        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, Rejection::Timeout, text))
+    })
 }
 
 fn broken(error: hyper::Error) -> Refusal {

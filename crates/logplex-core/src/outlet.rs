@@ -124,7 +124,7 @@ pub struct Outlet {
     headers: SameHeaders,
     /// The connection of the request before. Taken out while in use, so that a cancelled request never
     /// leaves a half-used one behind.
-    idle: Option<Connection>,
+    idle: Option<Box<Connection>>,
 }
 
 impl Outlet {
@@ -247,7 +247,7 @@ impl Outlet {
     }
 
     /// The idle connection, if it can be used again.
-    fn take_idle(&mut self) -> Option<Connection> {
+    fn take_idle(&mut self) -> Option<Box<Connection>> {
         let mut connection = self.idle.take()?;
         let fresh = connection.idle_since.elapsed() < self.config.idle_close;
         (fresh && connection.is_alive()).then_some(connection)
@@ -255,7 +255,7 @@ impl Outlet {
 
     async fn exchange(
         &mut self,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         deadline: Instant,
         request: &Request,
         unanswered: &mut bool,
@@ -312,7 +312,7 @@ impl fmt::Debug for Outlet {
 struct Answer {
     status: StatusCode,
     retry_after: Option<Duration>,
-    connection: Connection,
+    connection: Box<Connection>,
     body: Incoming,
     deadline: Instant,
 }

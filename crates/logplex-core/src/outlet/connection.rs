@@ -35,8 +35,8 @@ const MOST_HEAD: usize = 64 * 1024;
 /// An open connection with at most one request on it.
 pub(super) struct Connection {
     sender: http1::SendRequest<Body>,
-    /// `None` once the connection has ended. A box, for a connection is handed on several times a request.
-    driver: Option<Box<Driver>>,
+    /// `None` once the connection has ended.
+    driver: Option<Driver>,
     traffic: Traffic,
     /// When the last answer was read to its end.
     pub(super) idle_since: Instant,
@@ -63,13 +63,14 @@ impl PostError {
 }
 
 impl Connection {
-    pub(super) async fn new(stream: Box<dyn Stream>) -> Result<Connection, hyper::Error> {
+    /// A box, for a connection is handed on several times a request.
+    pub(super) async fn new(stream: Box<dyn Stream>) -> Result<Box<Connection>, hyper::Error> {
         let (wire, traffic) = Wire::new(stream);
         let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(wire));
         let (sender, driver) = handshake.await?;
         let idle_since = Instant::now();
         let (spare_headers, timer) = (HeaderMap::new(), Timer::new());
-        Ok(Connection { sender, driver: Some(Box::new(driver)), traffic, idle_since, spare_headers, timer })
+        Ok(Box::new(Connection { sender, driver: Some(driver), traffic, idle_since, spare_headers, timer }))
     }
 
     /// Sends a request and waits for the head of its answer; `None` if that has not come by `deadline`.
@@ -157,7 +158,7 @@ impl Connection {
 }
 
 /// Lets the connection read and write. Its own error is of no interest: the request's answer carries it.
-fn poll_driver(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
+fn poll_driver(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
     if let Some(connection) = driver
         && Pin::new(connection).poll(cx).is_ready()
     {

@@ -41,7 +41,7 @@ fn body() -> Bytes {
     Frames::from_messages(vec![message; MESSAGES]).wire(0..MESSAGES)
 }
 
-fn origin() -> Origin {
+fn origin() -> Origin<'static> {
     Origin {
         token_name: "app".into(),
         token: "t.0f5c7e9a-1111-2222-3333-444444444444".into(),

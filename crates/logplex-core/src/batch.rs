@@ -38,12 +38,12 @@ const TOLD_MAX: u64 = u32::MAX as u64;
 
 /// Who sent a batch, as far as it decides how the batch is read.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub struct Origin<'a> {
     /// The name of the token that the batch came with. A message whose APP-NAME is the token itself or the
     /// literal `token` has this for its source.
     pub token_name: Arc<str>,
     /// The token itself.
-    pub token: Arc<str>,
+    pub token: &'a str,
     /// Whether the sender is an HTTP drain.
     pub form: Form,
     /// The largest frame.
@@ -52,7 +52,7 @@ pub struct Origin {
     pub now: DateTime<Utc>,
 }
 
-impl Origin {
+impl Origin<'_> {
     fn traits(&self, frame: &[u8], head: &Head) -> Traits {
         let [_, app, procid] = head.kept(frame);
         let source_is_token_name = app == b"token" || app == self.token.as_bytes();
@@ -138,7 +138,7 @@ impl Batch {
     /// # Errors
     /// [`BatchError`] on the first frame that is malformed, too long, cut short or one too many: nothing is
     /// taken.
-    pub fn decode(body: Bytes, origin: &Origin) -> Result<Batch, BatchError> {
+    pub fn decode(body: Bytes, origin: &Origin<'_>) -> Result<Batch, BatchError> {
         let mut builder = BatchBuilder::new(origin, body.len());
         let mut input = WholeInput { rest: &body, limit: origin.limit };
         // Set once a foreign frame was rewritten; until then entries point into the body itself.
@@ -183,7 +183,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`BatchError`] if there are too many: nothing is taken.
-    pub fn from_text(text: &[u8], procid: &str, origin: &Origin) -> Result<Batch, BatchError> {
+    pub fn from_text(text: &[u8], procid: &str, origin: &Origin<'_>) -> Result<Batch, BatchError> {
         let mut builder = BatchBuilder::new(origin, text.len());
         let mut out = Vec::with_capacity(text.len() + text.len() / 2);
         let time = origin.now.to_rfc3339_opts(SecondsFormat::Micros, false);
@@ -400,7 +400,7 @@ impl Chunk for Batch {
 
 /// Entries while a batch is read.
 struct BatchBuilder<'a> {
-    origin: &'a Origin,
+    origin: &'a Origin<'a>,
     entries: Vec<Entry>,
     heads: Vec<SharedHead>,
     has_notices: bool,
@@ -408,7 +408,7 @@ struct BatchBuilder<'a> {
 }
 
 impl<'a> BatchBuilder<'a> {
-    fn new(origin: &'a Origin, body_len: usize) -> BatchBuilder<'a> {
+    fn new(origin: &'a Origin<'a>, body_len: usize) -> BatchBuilder<'a> {
         // A guess that fits lines of 128 bytes and more without growing.
         let entries = Vec::with_capacity(body_len / 128 + 1);
         let heads = Vec::with_capacity(4);

@@ -189,7 +189,7 @@ mod tests {
     fn part(messages: &[(u8, &str, &str)]) -> Part<Batch> {
         let origin = Origin {
             token_name: "named".into(),
-            token: "t.1".into(),
+            token: "t.1",
             form: Default::default(),
             limit: FrameLimit::MAX,
             now: DateTime::UNIX_EPOCH,

@@ -21,7 +21,7 @@ fn body(messages: usize) -> Bytes {
 fn walk(messages: usize) -> AllocationInfo {
     let origin = Origin {
         token_name: "app".into(),
-        token: "t.1".into(),
+        token: "t.1",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: DateTime::UNIX_EPOCH,

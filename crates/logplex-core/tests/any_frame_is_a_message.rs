@@ -7,8 +7,8 @@ use logplex_core::{Batch, Chunk, FrameLimit, Frames, Origin};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-fn origin(form: Form, now: DateTime<Utc>) -> Origin {
-    Origin { token_name: "app".into(), token: "t.1".into(), form, limit: FrameLimit::MAX, now }
+fn origin(form: Form, now: DateTime<Utc>) -> Origin<'static> {
+    Origin { token_name: "app".into(), token: "t.1", form, limit: FrameLimit::MAX, now }
 }
 
 fn now() -> DateTime<Utc> {
@@ -16,7 +16,7 @@ fn now() -> DateTime<Utc> {
 }
 
 /// Decodes and looks at all that a batch has: each of its messages must render.
-fn take(frames: &[Vec<u8>], origin: &Origin) -> Batch {
+fn take(frames: &[Vec<u8>], origin: &Origin<'_>) -> Batch {
     let framed = Frames::from_messages(frames);
     let batch = Batch::decode(framed.wire(0..framed.count()), origin).expect("well framed");
     assert_eq!(batch.count(), frames.len());

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 fn batch(body: Bytes, form: Form) -> Batch {
     let origin = Origin {
         token_name: "app".into(),
-        token: "t.1".into(),
+        token: "t.1",
         form,
         limit: FrameLimit::MAX,
         now: DateTime::from_timestamp(1_700_000_000, 0).expect("in range"),

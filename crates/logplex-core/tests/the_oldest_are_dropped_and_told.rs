@@ -21,7 +21,7 @@ fn batch(numbers: Range<u64>, text_len: usize) -> Batch {
     let frames = Frames::from_messages(messages);
     let origin = Origin {
         token_name: "app".into(),
-        token: "t.1".into(),
+        token: "t.1",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: at(0),
@@ -113,7 +113,7 @@ fn a_batch_of_nothing_is_nothing() {
     let mut ring = Ring::new(RingLimits::default());
     let origin = Origin {
         token_name: "app".into(),
-        token: "t.1".into(),
+        token: "t.1",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: at(0),

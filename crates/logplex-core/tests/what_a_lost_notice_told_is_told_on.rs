@@ -18,7 +18,7 @@ fn push(ring: &mut Ring<Batch>, procid: &str, texts: &[&str]) {
     let frames = Frames::from_messages(texts.iter().map(message));
     let origin = Origin {
         token_name: "app".into(),
-        token: "t.1".into(),
+        token: "t.1",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: now(),

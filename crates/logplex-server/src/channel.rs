@@ -44,6 +44,8 @@ pub(crate) struct Channel {
     pub(crate) epoch: u64,
     store: Store,
     shelf: Arc<Shelf>,
+    /// As the shelf says, which is not for every batch to ask: what lies there others write to.
+    keeps_history: bool,
     spine: Mutex<Spine>,
 }
 
@@ -93,7 +95,7 @@ impl Channel {
             removed: false,
             codes: None,
         };
-        Channel { id, epoch, store, shelf, spine: Mutex::new(spine) }
+        Channel { id, epoch, store, keeps_history: shelf.is_on(), shelf, spine: Mutex::new(spine) }
     }
 
     pub(crate) fn spine(&self) -> MutexGuard<'_, Spine> {
@@ -109,7 +111,7 @@ impl Channel {
             return false;
         }
         // Rendered ahead of the lock.
-        let code_lines = if self.shelf.is_on() { newest_lines(&batch) } else { Vec::new() };
+        let code_lines = if self.keeps_history { newest_lines(&batch) } else { Vec::new() };
         let generated = producer == Producer::Notice;
         let mut spine = self.spine();
         let part = Part::numbered(batch, spine.next_sequence);
@@ -126,7 +128,7 @@ impl Channel {
                 codes.keep(code_lines, &self.shelf.code_lines);
             }
         }
-        if self.shelf.is_on() {
+        if self.keeps_history {
             let grown = spine.history.push(part.clone(), now);
             let over = self.shelf.count_memory(grown);
             if over > 0 {
@@ -151,12 +153,12 @@ impl Channel {
     pub(crate) fn place(&self, spine: &Spine) -> Option<Place> {
         let History { stored, jumps, .. } = &spine.history;
         let (epoch, next) = (self.epoch, spine.next_sequence);
-        self.shelf.is_on().then(|| Place { epoch, next, jumps: jumps.clone(), stored: *stored })
+        self.keeps_history.then(|| Place { epoch, next, jumps: jumps.clone(), stored: *stored })
     }
 
     /// Whether there is a history that must be written down.
     pub(crate) fn keeps_history(&self) -> bool {
-        self.shelf.is_on()
+        self.keeps_history
     }
 
     /// Where a reader begins that has seen the message of this cursor; `None` if that is no cursor at all.

@@ -239,7 +239,7 @@ mod tests {
     fn part(count: usize) -> Part<Batch> {
         let origin = Origin {
             token_name: "app".into(),
-            token: "t.1".into(),
+            token: "t.1",
             form: Default::default(),
             limit: FrameLimit::MAX,
             now: Utc::now(),

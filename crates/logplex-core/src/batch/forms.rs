@@ -128,6 +128,6 @@ impl Batch {
         // A source that is literally `token` is one here: the name that would stand in for it is the same.
         let token_name = Arc::from("token");
         let (form, limit) = (Form::Any, FrameLimit::MAX);
-        Batch::decode(bytes, &Origin { token_name, token: "".into(), form, limit, now })
+        Batch::decode(bytes, &Origin { token_name, token: "", form, limit, now })
     }
 }

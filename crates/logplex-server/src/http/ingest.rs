@@ -103,9 +103,9 @@ pub(crate) fn is_posted<B>(request: &Request<B>) -> bool {
 }
 
 /// Answers a request that brings messages.
-pub(crate) async fn post_logs(app: &App, caller: &Caller, request: Request<Incoming>) -> Response {
-    let (head, body) = request.into_parts();
-    let mut headers = head.headers;
+pub(crate) async fn post_logs(app: &App, caller: &Caller, mut request: Request<Incoming>) -> Response {
+    let mut headers = std::mem::take(request.headers_mut());
+    let body = request.into_body();
     let Some(token) = caller.last_token.of(&app.hub, &headers) else {
         app.rejections.count(Rejection::Unauthorized);
         return auth::unauthorized("the token is missing or unknown: use Basic token:t.… or Bearer t.…\n");
@@ -145,7 +145,7 @@ async fn take(
     let forwarded = head.drain_token.is_some();
     let origin = Origin {
         token_name: token.name.clone(),
-        token: token.id.clone(),
+        token: &token.id,
         form: match head.format.map(HeaderValue::as_bytes) {
             Some(b"rfc5424") => Form::Strict,
             _ if forwarded => Form::Drain,
@@ -170,7 +170,7 @@ async fn take(
 }
 
 /// The batch, and the body's length unpacked.
-fn decode(body: Bytes, gzip: bool, kind: Kind, origin: &Origin) -> Result<(Batch, usize), Refusal> {
+fn decode(body: Bytes, gzip: bool, kind: Kind, origin: &Origin<'_>) -> Result<(Batch, usize), Refusal> {
     let body = if gzip { unpack(&body)? } else { body };
     let body_len = body.len();
     let batch = match kind {

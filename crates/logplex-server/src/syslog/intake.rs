@@ -163,7 +163,7 @@ impl<'a> Intake<'a> {
         }
         let origin = Origin {
             token_name: token.name.clone(),
-            token: token.id.clone(),
+            token: &token.id,
             form: Form::Any,
             limit: FRAME_MAX,
             now: self.now,

@@ -3,7 +3,7 @@ use super::*;
 fn origin() -> Origin<'static> {
     Origin {
         token_name: "app".into(),
-        token: "t.0f5c7e9a-1111-2222-3333-444444444444".into(),
+        token: "t.0f5c7e9a-1111-2222-3333-444444444444",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: "2026-01-02T03:04:05.678901Z".parse().expect("a time"),

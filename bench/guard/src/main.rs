@@ -44,7 +44,7 @@ fn body() -> Bytes {
 fn origin() -> Origin<'static> {
     Origin {
         token_name: "app".into(),
-        token: "t.0f5c7e9a-1111-2222-3333-444444444444".into(),
+        token: "t.0f5c7e9a-1111-2222-3333-444444444444",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: DateTime::UNIX_EPOCH,

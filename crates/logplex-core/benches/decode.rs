@@ -17,7 +17,7 @@ const STRICT: &str = "<190>1 2026-01-02T03:04:05.678901+00:00 host app web.1 - -
 fn origin() -> Origin<'static> {
     Origin {
         token_name: "app".into(),
-        token: "t.0f5c7e9a-1111-2222-3333-444444444444".into(),
+        token: "t.0f5c7e9a-1111-2222-3333-444444444444",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: chrono::DateTime::UNIX_EPOCH,

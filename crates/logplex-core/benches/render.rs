@@ -12,7 +12,7 @@ fn batch(size: usize) -> Batch {
     let message = format!("{head}{}", "x".repeat(size - head.len()));
     let origin = Origin {
         token_name: "app".into(),
-        token: "t.0f5c7e9a-1111-2222-3333-444444444444".into(),
+        token: "t.0f5c7e9a-1111-2222-3333-444444444444",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: chrono::DateTime::UNIX_EPOCH,

@@ -411,7 +411,7 @@ impl<'a> BatchBuilder<'a> {
     fn new(origin: &'a Origin<'a>, body_len: usize) -> BatchBuilder<'a> {
         // A guess that fits lines of 128 bytes and more without growing.
         let entries = Vec::with_capacity(body_len / 128 + 1);
-        let heads = Vec::with_capacity(4);
+        let heads = Vec::with_capacity(1);
         BatchBuilder { origin, entries, heads, has_notices: false, has_codes: false }
     }
 
@@ -428,8 +428,8 @@ impl<'a> BatchBuilder<'a> {
     fn begin_head(&mut self, frame: &[u8], head: Head) -> Traits {
         let traits = self.origin.traits(frame, &head);
         if self.heads.len() == self.heads.capacity() {
-            // Where there are some, there may be as many as messages.
-            self.heads.reserve(self.entries.capacity());
+            // Most batches have one; where there are some, there may be as many as messages.
+            self.heads.reserve(if self.heads.len() == 1 { 3 } else { self.entries.capacity() });
         }
         self.heads.push(SharedHead { head, source_is_token_name: traits.source_is_token_name });
         traits

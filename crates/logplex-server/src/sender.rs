@@ -42,7 +42,7 @@ impl Load {
 
 /// See the module's text.
 pub(crate) struct Sender {
-    token: String,
+    token: Token,
     destination: Arc<Destination>,
     outlet: Kind,
     /// What is to be sent, in order; the first may be under way.
@@ -55,17 +55,29 @@ pub(crate) struct Sender {
     size: usize,
 }
 
+/// The token that a drain is known by, ready for a head.
+struct Token {
+    text: String,
+    value: Option<HeaderValue>,
+}
+
+impl Token {
+    fn new(token: &str) -> Token {
+        Token { text: token.to_owned(), value: HeaderValue::from_str(token).ok() }
+    }
+}
+
 enum Kind {
-    Http(Outlet),
-    Syslog(SyslogOutlet),
+    Http(Box<Outlet>),
+    Syslog(Box<SyslogOutlet>),
 }
 
 impl Kind {
     fn new(destination: &Destination, config: OutletConfig) -> Kind {
         let endpoint = destination.endpoint.clone();
         match endpoint.protocol() {
-            Protocol::Syslog => Kind::Syslog(SyslogOutlet::new(endpoint, config)),
-            _ => Kind::Http(Outlet::new(endpoint, config)),
+            Protocol::Syslog => Kind::Syslog(Box::new(SyslogOutlet::new(endpoint, config))),
+            _ => Kind::Http(Box::new(Outlet::new(endpoint, config))),
         }
     }
 }
@@ -73,7 +85,7 @@ impl Kind {
 impl Sender {
     pub(crate) fn new(token: &str, destination: Arc<Destination>, config: OutletConfig) -> Sender {
         Sender {
-            token: token.to_owned(),
+            token: Token::new(token),
             outlet: Kind::new(&destination, config),
             destination,
             queue: VecDeque::new(),
@@ -222,17 +234,17 @@ impl Sender {
 pub(crate) fn marked(token: &str, destination: &Destination, line: &[u8]) -> Option<Request> {
     let batch = Batch::read_back(Frames::from_messages([line]).wire(0..1), Utc::now()).ok()?;
     let load = Load { parts: vec![Part::whole(Arc::new(batch))], gap: None };
-    Some(render(token, destination, &load).0)
+    Some(render(&Token::new(token), destination, &load).0)
 }
 
 /// The request for a load, with what it was rendered from. Its bytes are the same at every attempt.
-fn render(token: &str, destination: &Destination, load: &Load) -> (Request, Vec<Arc<Frames>>) {
+fn render(token: &Token, destination: &Destination, load: &Load) -> (Request, Vec<Arc<Frames>>) {
     let notice = load.gap.as_ref().and_then(Notice::l10);
     let messages = (load.messages() + usize::from(notice.is_some())) as u32;
     let is_http = destination.endpoint.protocol() == Protocol::Http;
     let notice = notice.map(|notice| match (destination.format, is_http) {
         (Format::Original, true) => notice.drain_message(Utc::now()),
-        (Format::Original, false) => notice.syslog_message(token, Utc::now()),
+        (Format::Original, false) => notice.syslog_message(&token.text, Utc::now()),
         (Format::Rfc5424, _) => notice.message("heroku", Utc::now()),
     });
     let mut body = Vec::with_capacity(load.parts.len() + 1);
@@ -249,7 +261,7 @@ fn render(token: &str, destination: &Destination, load: &Load) -> (Request, Vec<
     } else {
         let mut bytes = body.pop().map_or_else(Vec::new, Vec::from);
         for part in &load.parts {
-            part.chunk().write_syslog_form(part.range(), token, &mut bytes);
+            part.chunk().write_syslog_form(part.range(), &token.text, &mut bytes);
         }
         body.push(bytes.into());
     }
@@ -268,13 +280,13 @@ const LOST_COUNT: HeaderName = HeaderName::from_static("logplex-lost-count");
 const DRAIN_TOKEN: HeaderName = HeaderName::from_static("logplex-drain-token");
 const FORMAT: HeaderName = HeaderName::from_static("logplex-format");
 
-fn headers(token: &str, format: Format, gap: Option<&Gap>) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(token: &Token, format: Format, gap: Option<&Gap>) -> Vec<(HeaderName, HeaderValue)> {
     let (dropped, lost) = gap.map_or((0, 0), |gap| (gap.dropped.count + gap.upstream.count, gap.lost.count));
     let mut headers = Vec::with_capacity(4);
     let value = |count| if count == 0 { HeaderValue::from_static("0") } else { HeaderValue::from(count) };
     headers.push((DROP_COUNT, value(dropped)));
     headers.push((LOST_COUNT, value(lost)));
-    headers.extend(HeaderValue::from_str(token).map(|token| (DRAIN_TOKEN, token)));
+    headers.extend(token.value.clone().map(|value| (DRAIN_TOKEN, value)));
     // Another router takes a drain's messages from `host` for ones without structured data, as the original's are,
     // unless it is told.
     headers.extend((format == Format::Rfc5424).then_some((FORMAT, HeaderValue::from_static("rfc5424"))));

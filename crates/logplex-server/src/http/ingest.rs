@@ -229,13 +229,13 @@ fn check_count(head: &Head<'_>, messages: usize) -> Result<(), Refusal> {
 }
 
 fn kind(head: &Head<'_>) -> Result<Kind, Refusal> {
-    let value = head.content_type.map_or(&b""[..], HeaderValue::as_bytes);
-    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let is = |kind: &[u8]| essence.eq_ignore_ascii_case(kind);
-    if is(b"application/logplex-1") || is(b"application/x-logplex-1") {
+    let value = head.content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split_once(';').map_or(value, |(essence, _)| essence).trim_ascii();
+    let is = |kind: &str| essence.eq_ignore_ascii_case(kind);
+    if is("application/logplex-1") || is("application/x-logplex-1") {
         return Ok(Kind::Frames);
     }
-    if is(b"text/plain") {
+    if is("text/plain") {
         return Ok(Kind::Lines);
     }
     let text = "Unsupported media type: send application/logplex-1 (octet-counted frames) or text/plain (one message a \

@@ -18,6 +18,7 @@ use crate::syslog::SyslogCounts;
 use crate::tasks::Tasks;
 
 mod auth;
+mod caller;
 mod codes;
 mod drains;
 mod heroku;
@@ -30,7 +31,8 @@ mod tokens;
 pub(crate) mod top;
 mod v2;
 
-pub(crate) use auth::LastToken;
+use auth::LastToken;
+pub(crate) use caller::Caller;
 pub(crate) use codes::as_json;
 pub(crate) use ingest::{LARGE_BODIES, is_posted, post_logs};
 pub(crate) use management::encode_segment;

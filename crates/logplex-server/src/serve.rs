@@ -28,16 +28,14 @@ use tracing::{debug, error, info, warn};
 use crate::config::{Config, SyslogConfig};
 use crate::drain::DrainContext;
 use crate::history::Shelf;
-use crate::http::{App, LARGE_BODIES, is_posted, post_logs, router, top};
+use crate::http::{App, Caller, LARGE_BODIES, is_posted, post_logs, router, top};
 use crate::hub::Hub;
 use crate::rate::RateLimit;
 use crate::store::Store;
 use crate::syslog::SyslogListener;
 use crate::tasks::{AtWork, Tasks};
-pub(crate) use caller::Caller;
 use stalled::Stalled;
 
-mod caller;
 mod stalled;
 
 /// Connections served at once; more wait in the listener's backlog.
@@ -376,3 +374,6 @@ pub(crate) fn say(line: &str) {
         debug!("stdout is closed");
     }
 }
+
+#[cfg(test)]
+mod tests;

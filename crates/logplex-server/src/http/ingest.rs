@@ -17,11 +17,10 @@ use logplex_core::message::Form;
 use logplex_core::{Batch, Chain, Chunk, FrameError, FrameLimit, Origin};
 use tokio::time::Instant;
 
-use super::{App, auth};
+use super::{App, Caller, auth};
 use crate::channel::{Producer, Token};
 use crate::mailbox::lock;
 use crate::metrics::Rejection;
-use crate::serve::Caller;
 
 /// The largest body, unpacked.
 pub(super) const BODY_MAX: usize = 8 * 1024 * 1024;

@@ -196,7 +196,8 @@ fn a_body_of_8_mib_is_taken() {
 fn other_media_types_are_refused() {
     let door = Door::start();
     let body = numbered_frames(0..1);
-    for kind in ["application/json", "application/x-www-form-urlencoded", "text/html", "", "logplex-1"] {
+    let form = "application/x-www-form-urlencoded";
+    for kind in ["application/json", form, "text/html", "", "logplex-1", "text/plain; name=\u{e9}"] {
         let headers = [("Content-Type", kind)];
         let text = "Unsupported media type";
         door.refuses(kind, 415, text, "media-type", || door.post(&headers, &body));

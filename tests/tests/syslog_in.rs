@@ -133,6 +133,13 @@ fn lines_of_rfc_3164_arrive_in_order() {
 }
 
 #[test]
+fn messages_without_a_time_arrive_in_order() {
+    // As Python's SysLogHandler writes them.
+    let ended_by_nul = |message: &str| format!("{message}\0").into_bytes();
+    check_3000(ended_by_nul, |token, text| format!("<190>{token}[web.1]: {text}"));
+}
+
+#[test]
 fn a_stream_split_anywhere_arrives_the_same() {
     let door = Door::start();
     let mut sent = 0;

@@ -1,16 +1,17 @@
-//! Messages that others write: RFC 3164, RFC 5424 with odd heads, bare lines.
+//! Messages that others write: RFC 3164 with and without a time, RFC 5424 with odd heads, bare lines.
 //!
 //! Each is written as one strict RFC 5424 message, so that everything behind the door has one form. A head
 //! that is strict but for its time gets a strict time; `syslog_loose` reads the others. It drops structured
 //! data that it cannot read, and a text's leading `-`; so the text is cut from the frame here, and keeps its
 //! bytes, whatever they are. What a sender left out is filled in: the time of receipt, APP-NAME `token`,
-//! which stands for the name of the token that the message came with. A frame without a PRI in range is a
-//! text from its first byte on, with PRI 13 (RFC 3164, 4.3.3).
+//! which stands for the name of the token that the message came with. What stands behind a PRI and has no time that
+//! can be read is content, which may begin with a tag (RFC 3164, 4.3.2): so write Python's `SysLogHandler` and small
+//! devices. A frame without a PRI in range is a text from its first byte on, with PRI 13 (4.3.3).
 
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use syslog_loose::{IncompleteDate, Message, ProcId, Protocol, Variant};
 
-use crate::message::{Form, Head, next_field, pri_and_version, structured_data_len, write_head};
+use crate::message::{Form, Head, as_text, next_field, pri_and_version, structured_data_len, write_head};
 
 /// The PRI of a message that has none: facility user, severity notice.
 const DEFAULT_PRI: u8 = 13;
@@ -20,6 +21,9 @@ const FIELD_MAX: usize = 255;
 
 /// How many fields stand before the structured data of an RFC 5424 message, PRI and VERSION counted as one.
 const HEAD_FIELDS: usize = 6;
+
+/// Longest tag, in bytes: what APP-NAME may have (RFC 5424, 6), since a token is longer than the 32 of RFC 3164.
+const TAG_MAX: usize = 48;
 
 /// What the parser takes for the space between fields.
 const BLANKS: [char; 2] = [' ', '\t'];
@@ -57,10 +61,19 @@ fn rewrite_head(frame: &[u8], now: DateTime<Utc>, out: &mut Vec<u8>) {
     let year = |(month, ..): IncompleteDate| nearest_year(month, now);
     let message = syslog_loose::parse_message_with_year_tz(readable, year, Some(Utc), Variant::Either);
     let Some(pri) = pri(&message) else {
-        write_head(out, DEFAULT_PRI, &strict_time(None, now), "-", "token", "-");
+        let (pri, tag, text) = match leading_pri(frame) {
+            Some((pri, content)) => (pri, Tag::leading(content), content),
+            None => (DEFAULT_PRI, None, frame),
+        };
+        let Tag { name, procid, len } = tag.unwrap_or(Tag { name: "token", procid: "-", len: 0 });
+        write_head(out, pri, &strict_time(None, now), "-", name, procid);
         out.extend_from_slice(b" - - ");
-        out.extend_from_slice(frame);
+        out.extend_from_slice(&text[len..]);
         return;
+    };
+    let (host, app) = match (message.hostname, message.appname) {
+        (Some(tag), None) if stands_before_a_colon(tag, readable) => (None, Some(tag)),
+        both => both,
     };
     let procid = match message.procid {
         Some(ProcId::PID(pid)) => pid.to_string(),
@@ -71,8 +84,8 @@ fn rewrite_head(frame: &[u8], now: DateTime<Utc>, out: &mut Vec<u8>) {
         out,
         pri,
         &strict_time(message.timestamp.map(|time| time.to_utc()), now),
-        &field(message.hostname, "-"),
-        &field(message.appname, "token"),
+        &field(host, "-"),
+        &field(app, "token"),
         &procid,
     );
     out.push(b' ');
@@ -94,13 +107,71 @@ fn rest_at(readable: &str, message: &Message<&str>) -> usize {
         return readable.len() - rest.len();
     }
     // RFC 3164 has no structured data: what the parser took for it is text.
-    let offset_of = |part: &str| part.as_ptr() as usize - readable.as_ptr() as usize;
     if let Some(element) = message.structured_data.first() {
-        return offset_of(element.id) - "[".len();
+        return offset_of(element.id, readable) - "[".len();
     }
-    let text_at = readable.len() - readable[offset_of(message.msg)..].trim_start_matches(BLANKS).len();
+    let text_at =
+        readable.len() - readable[offset_of(message.msg, readable)..].trim_start_matches(BLANKS).len();
     let nil = readable[..text_at].trim_end_matches(BLANKS).strip_suffix('-');
     nil.filter(|before| before.ends_with([' ', '\t', ':'])).map_or(text_at, str::len)
+}
+
+/// Where `part`, which the parser took out of `readable`, stands in it.
+fn offset_of(part: &str, readable: &str) -> usize {
+    part.as_ptr() as usize - readable.as_ptr() as usize
+}
+
+/// Whether what the parser took for a host is a tag: a host ends with a space, and if it has colons it is an address.
+fn stands_before_a_colon(host: &str, readable: &str) -> bool {
+    !host.contains(':') && readable[offset_of(host, readable) + host.len()..].starts_with(':')
+}
+
+/// The PRI in front of a frame, if it is in range, and what comes behind it and its spaces.
+fn leading_pri(frame: &[u8]) -> Option<(u8, &[u8])> {
+    let rest = frame.trim_ascii_start().strip_prefix(b"<")?;
+    let end = rest.iter().take(4).position(|&byte| byte == b'>')?;
+    let (digits, content) = (std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]);
+    // `parse` takes a sign.
+    let pri = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
+    (pri <= 191).then_some((pri, without_blanks(content)))
+}
+
+fn without_blanks(bytes: &[u8]) -> &[u8] {
+    let blanks = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    &bytes[blanks..]
+}
+
+/// `NAME:` or `NAME[PROCID]:`, and white space or nothing behind it (RFC 3164, 4.1.3 and 5.3).
+struct Tag<'a> {
+    name: &'a str,
+    procid: &'a str,
+    /// With the spaces behind it.
+    len: usize,
+}
+
+impl<'a> Tag<'a> {
+    /// The tag that a content begins with. Letters, digits and a few signs: a JSON text's first key is none.
+    fn leading(content: &'a [u8]) -> Option<Tag<'a>> {
+        let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/@+".contains(byte);
+        let name = content.iter().take(TAG_MAX + 1).take_while(|byte| is_in_name(byte)).count();
+        let (name, rest) = content.split_at(name);
+        let (procid, rest) = match rest.strip_prefix(b"[") {
+            Some(rest) => {
+                let end = rest.iter().take(TAG_MAX + 1).position(|&byte| byte == b']')?;
+                (&rest[..end], &rest[end + 1..])
+            }
+            None => (&b"-"[..], rest),
+        };
+        let text = rest.strip_prefix(b":")?;
+        let ends = text.first().is_none_or(u8::is_ascii_whitespace);
+        let fits =
+            |field: &[u8]| (1..=TAG_MAX).contains(&field.len()) && field.iter().all(u8::is_ascii_graphic);
+        (ends && fits(name) && fits(procid)).then(|| Tag {
+            name: as_text(name),
+            procid: as_text(procid),
+            len: content.len() - without_blanks(text).len(),
+        })
+    }
 }
 
 fn pri(message: &Message<&str>) -> Option<u8> {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn now() -> DateTime<Utc> {
@@ -36,8 +38,10 @@ fn rfc_3164_is_understood() {
             "<34>2020-10-11T22:14:15.5+02:00 m su[1]: hi",
             "<34>1 2020-10-11T20:14:15.500000+00:00 m su 1 - - hi",
         ),
-        // Without a host, what stands before the colon is taken for it.
-        ("<34>Oct 11 22:14:15 su: hi", "<34>1 2026-10-11T22:14:15.000000+00:00 su token - - - hi"),
+        // Without a host, as the C library writes.
+        ("<34>Oct 11 22:14:15 su: hi", "<34>1 2026-10-11T22:14:15.000000+00:00 - su - - - hi"),
+        ("<34>Oct 11 22:14:15 ::1: hi", "<34>1 2026-10-11T22:14:15.000000+00:00 ::1 token - - - hi"),
+        ("<34>Oct 11 22:14:15 su hi", "<34>1 2026-10-11T22:14:15.000000+00:00 su hi - - - "),
         ("<34>Oct 11 22:14:15 su[23]: hi", "<34>1 2026-10-11T22:14:15.000000+00:00 - su 23 - - hi"),
         ("<34>Oct 11 22:14:15 : hi", "<34>1 2026-10-11T22:14:15.000000+00:00 - token - - - hi"),
         // A December seen in January is the last one.
@@ -80,11 +84,42 @@ fn a_frame_without_a_pri_in_range_is_text() {
         "<300>1 2020-10-11T22:14:15Z h a p m - x",
         "<192>1 2020-10-11T22:14:15Z h a p m - x",
         "<>1 2020-10-11T22:14:15Z h a p m - x",
-        "<13>hello",
-        "<13>1 hello",
+        "<1300>hello",
+        "<+13>hello",
+        "<13hello",
         "[a b=\"c\"] x",
     ] {
         check(text, &format!("<13>1 2026-01-02T03:04:05.678901+00:00 - token - - - {text}"));
+    }
+}
+
+#[test]
+fn content_without_a_time_keeps_its_pri_and_its_tag() {
+    let token = "t.0f5c7e9a-1111-2222-3333-444444444444";
+    let rows = [
+        // As Python's SysLogHandler writes, with and without an `ident`.
+        (format!("<14>{token}: hello"), format!("<14>1 TIME - {token} - - - hello")),
+        ("<14>hello".into(), "<14>1 TIME - token - - - hello".into()),
+        ("<14>web[7]: hello".into(), "<14>1 TIME - web 7 - - hello".into()),
+        (" <0>web[w.1]:\thello\n".into(), "<0>1 TIME - web w.1 - - hello\n".into()),
+        ("<191>/usr/sbin/cron: x: y".into(), "<191>1 TIME - /usr/sbin/cron - - - x: y".into()),
+        ("<14>web:".into(), "<14>1 TIME - web - - - ".into()),
+        ("<14>".into(), "<14>1 TIME - token - - - ".into()),
+        // No tags.
+        ("<14>{\"level\": \"info\"}".into(), "<14>1 TIME - token - - - {\"level\": \"info\"}".into()),
+        ("<14>http://x: y".into(), "<14>1 TIME - token - - - http://x: y".into()),
+        ("<14>it failed: why".into(), "<14>1 TIME - token - - - it failed: why".into()),
+        ("<14>web[]: hello".into(), "<14>1 TIME - token - - - web[]: hello".into()),
+        ("<14>web[7] hello".into(), "<14>1 TIME - token - - - web[7] hello".into()),
+        ("<14>web[a b]: hello".into(), "<14>1 TIME - token - - - web[a b]: hello".into()),
+        ("<14>: hello".into(), "<14>1 TIME - token - - - : hello".into()),
+        (format!("<14>{}: x", "a".repeat(48)), format!("<14>1 TIME - {} - - - x", "a".repeat(48))),
+        (format!("<14>{}: x", "a".repeat(49)), format!("<14>1 TIME - token - - - {}: x", "a".repeat(49))),
+        // An RFC 5424 head that ends before its time.
+        ("<13>1 hello".into(), "<13>1 TIME - token - - - 1 hello".into()),
+    ];
+    for (frame, expected) in rows {
+        check(&frame, &expected.replace("TIME", "2026-01-02T03:04:05.678901+00:00"));
     }
 }
 
@@ -159,5 +194,19 @@ fn a_text_keeps_bytes_that_are_not_utf_8() {
             let frame = [head.as_bytes(), text].concat();
             assert_eq!(rewritten(&frame, Form::Any), [kept.as_bytes(), text].concat());
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+    #[test]
+    fn any_frame_becomes_strict(
+        front in "(<[0-9+]{0,4}>)? ?(1 |Oct 11 22:14:15 |2026-01-02T03:04:05Z )?",
+        rest in "[a1:.<> \\[\\]\"=\\-\t\né]{0,24}",
+    ) {
+        let frame = format!("{front}{rest}");
+        let out = rewritten(&frame, Form::Any);
+        let head = Head::parse(&out, Form::Any).expect("strict");
+        prop_assert!(frame.as_bytes().ends_with(head.text(&out)));
     }
 }

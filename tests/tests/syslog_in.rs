@@ -186,6 +186,21 @@ fn a_token_in_structured_data_is_taken_out() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let door = Door::start();
+    let token = &door.token;
+    let mine = format!("[logplex@32473 token=\"{token}\"]");
+    door.send(
+        &[line(&rfc5424(token, "-", "\u{feff}line 0")), line(&rfc3164(token, "\u{feff}line 1"))].concat(),
+    );
+    let messages = [rfc5424("app", &mine, "\u{feff}line 2"), rfc5424(token, "[a b=\"c\"]", "\u{feff}line 3")];
+    door.send(&[counted(&messages[0]), counted(&messages[1])].concat());
+    let received = door.sink.wait_line(3);
+    assert_eq!(texts(&received), ["line 0", "line 1", "line 2", "line 3"]);
+    door.kept_secret(token);
+}
+
+#[test]
 fn a_listener_with_a_token_takes_whatever_comes() {
     // The token comes from an earlier run, as it does where a listener is set up for a channel that exists.
     let mut server = Server::start();

@@ -18,6 +18,9 @@ use crate::http::App;
 use crate::mailbox::lock;
 use crate::metrics::Rejection;
 
+/// What RFC 5424, 6.4 puts ahead of a text in UTF-8. It says how the text is written and is no part of it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A batch is handed over once it has this many bytes, whatever was read at once: short lines grow when they get
 /// a head.
 const BATCH_MAX: usize = 512 * 1024;
@@ -108,13 +111,14 @@ impl<'a> Intake<'a> {
         };
         *self.front =
             is_front.then(|| Front { head: head_of_more(&message, self.now), token: token.to_owned() });
-        match &hidden {
-            None => self.put(token, strict),
-            Some((_, data)) => {
-                let mut clean = Vec::with_capacity(strict.len());
-                Message { structured_data: Some(data), ..message }.write(&mut clean);
-                self.put(token, &clean);
-            }
+        let unmarked = message.text.strip_prefix(BYTE_ORDER_MARK);
+        if hidden.is_some() || unmarked.is_some() {
+            let mut clean = Vec::with_capacity(strict.len());
+            let structured_data = hidden.as_ref().map(|(_, data)| &data[..]).or(message.structured_data);
+            Message { structured_data, text: unmarked.unwrap_or(message.text), ..message }.write(&mut clean);
+            self.put(token, &clean);
+        } else {
+            self.put(token, strict);
         }
         self.spare = spare;
     }

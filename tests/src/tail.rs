@@ -6,6 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use crate::frame::line_number;
@@ -57,6 +59,7 @@ struct State {
     /// The reader has seen that it is paused and reads nothing.
     rests: bool,
     dropped: bool,
+    closing: bool,
     /// Why the stream is over, or what is wrong with it.
     ended: Option<String>,
     wrong: Option<String>,
@@ -207,6 +210,16 @@ impl Tail {
         self.shared.state().pings
     }
 
+    /// Closes in order, with the code 1000 and the reason `bye`; what the server answers, or the error.
+    ///
+    /// # Panics
+    /// When the stream does not end.
+    #[track_caller]
+    pub fn close(&self) -> String {
+        self.shared.state().closing = true;
+        self.wait_ended()
+    }
+
     /// Waits for the stream's end; the close code and reason, or the error.
     ///
     /// # Panics
@@ -261,7 +274,12 @@ fn read(shared: &Shared, mut socket: WebSocket<TcpStream>) {
         if state.dropped {
             return;
         }
+        let closing = std::mem::take(&mut state.closing);
         drop(state);
+        if closing {
+            let frame = CloseFrame { code: CloseCode::Normal, reason: "bye".into() };
+            socket.close(Some(frame)).expect("a close can be sent");
+        }
         let message = socket.read();
         let mut state = shared.state();
         match message {

@@ -21,6 +21,14 @@ fn live_with(server: &Server, mut filter: Value) -> String {
     server.create_session("app", filter)
 }
 
+#[test]
+fn a_close_is_answered() {
+    let server = Server::start();
+    server.create_app("app");
+    let tail = Tail::open(&live(&server));
+    assert_eq!(tail.close(), "bye (1000)");
+}
+
 struct Poster<'a> {
     server: &'a Server,
     connection: logplex_tests::Connection,

@@ -17,6 +17,9 @@ const GONE: Duration = Duration::from_secs(5 * 60);
 /// How long a write may still take once the server is stopping.
 const LAST_WRITE: Duration = Duration::from_millis(800);
 
+/// How long the answer to a client's close may take: it is a few bytes, and only goes if the client reads.
+const PARTING: Duration = Duration::from_millis(100);
+
 /// Serves one websocket until the client goes or there is nothing more to come.
 pub(crate) async fn serve(socket: WebSocket, mut feed: Feed, stopped: CancellationToken) {
     let (sink, stream) = socket.split();
@@ -26,7 +29,7 @@ pub(crate) async fn serve(socket: WebSocket, mut feed: Feed, stopped: Cancellati
             next = feed.next() => next,
             heard = session.stream.next() => match session.hear(heard) {
                 ControlFlow::Continue(()) => continue,
-                ControlFlow::Break(()) => return,
+                ControlFlow::Break(()) => return session.part().await,
             },
         };
         let messages = match next {
@@ -43,7 +46,7 @@ pub(crate) async fn serve(socket: WebSocket, mut feed: Feed, stopped: Cancellati
         };
         let took = messages.iter().any(|message| matches!(message, Message::Text(_)));
         if session.write(messages).await.is_break() || session.heard_at.elapsed() > GONE {
-            return;
+            return session.part().await;
         }
         if took {
             session.heard_at = Instant::now();
@@ -98,6 +101,11 @@ impl Session {
                 ControlFlow::Continue(())
             }
         }
+    }
+
+    /// Answers the client's close, if it sent one (RFC 6455, 5.5.1): the answer waits to be written.
+    async fn part(&mut self) {
+        drop(tokio::time::timeout(PARTING, self.sink.flush()).await);
     }
 
     async fn close(&mut self, code: u16) {

@@ -1,8 +1,9 @@
 //! Where one message ends and the next begins in a stream of bytes (RFC 6587, 3.4).
 //!
 //! The first bytes of a connection decide for all of it: digits without a leading zero and a space are the octet
-//! count of counted frames; anything else begins a line, ended by LF, CR LF or NUL. What is incomplete stays in
-//! the caller's buffer, which therefore never needs to hold more than [`BUFFER_MAX`] bytes.
+//! count of counted frames; anything else begins a line, ended by LF, CR LF or NUL. Some senders count and end lines
+//! as well: line ends between counted frames are passed over. What is incomplete stays in the caller's buffer, which
+//! therefore never needs to hold more than [`BUFFER_MAX`] bytes.
 
 use logplex_core::frame::next_frame;
 use logplex_core::{FrameError, FrameLimit, cut_point};
@@ -108,6 +109,8 @@ impl Framing {
         let passed = self.passing.min(input.len());
         *input = &input[passed..];
         self.passing -= passed;
+        let ends = input.iter().take_while(|byte| matches!(byte, b'\n' | b'\r' | 0)).count();
+        *input = &input[ends..];
         match next_frame(input, FRAME_MAX) {
             Ok(Some(content)) => {
                 let (front, rest) = input.split_at(content.end);
@@ -227,12 +230,14 @@ mod tests {
     #[test]
     fn any_split_gives_the_same_messages() {
         let not_a_count = |found: &str| format!("expected an octet count, found byte 0x{found}");
-        let cases: [(&[u8], Vec<String>); 16] = [
+        let cases: [(&[u8], Vec<String>); 18] = [
             (b"", vec![]),
             (b"5 hello3 abc", vec!["hello".into(), "abc".into()]),
             (b"5 hello9 abc", vec!["hello".into(), "cut short".into()]),
             (b"7 a\nb\r\n\0c1 d", vec!["a\nb\r\n\0c".into(), "d".into()]),
-            (b"5 hello\n5 hello", vec!["hello".into(), not_a_count("0a")]),
+            (b"5 hello\n5 hello", vec!["hello".into(), "hello".into()]),
+            (b"5 \nello\r\n\0\n5 hello\n", vec!["\nello".into(), "hello".into()]),
+            (b"5 hello 5 hello", vec!["hello".into(), not_a_count("20")]),
             (b"5 hello05 hello", vec!["hello".into(), not_a_count("30")]),
             (b"1 a1234567890 x", vec!["a".into(), not_a_count("30")]),
             (b"1 a99999x", vec!["a".into(), not_a_count("78")]),

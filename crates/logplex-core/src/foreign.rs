@@ -11,7 +11,9 @@
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use syslog_loose::{IncompleteDate, Message, ProcId, Protocol, Variant};
 
-use crate::message::{Form, Head, as_text, next_field, pri_and_version, structured_data_len, write_head};
+use crate::message::{
+    Form, Head, PRI_MAX, as_text, next_field, pri_and_version, structured_data_len, write_head,
+};
 
 /// The PRI of a message that has none: facility user, severity notice.
 const DEFAULT_PRI: u8 = 13;
@@ -22,7 +24,8 @@ const FIELD_MAX: usize = 255;
 /// How many fields stand before the structured data of an RFC 5424 message, PRI and VERSION counted as one.
 const HEAD_FIELDS: usize = 6;
 
-/// Longest tag, in bytes: what APP-NAME may have (RFC 5424, 6), since a token is longer than the 32 of RFC 3164.
+/// Longest name and longest PROCID of a tag, in bytes: what APP-NAME may have (RFC 5424, 6), since a token is longer
+/// than the 32 of RFC 3164.
 const TAG_MAX: usize = 48;
 
 /// What the parser takes for the space between fields.
@@ -61,14 +64,13 @@ fn rewrite_head(frame: &[u8], now: DateTime<Utc>, out: &mut Vec<u8>) {
     let year = |(month, ..): IncompleteDate| nearest_year(month, now);
     let message = syslog_loose::parse_message_with_year_tz(readable, year, Some(Utc), Variant::Either);
     let Some(pri) = pri(&message) else {
-        let (pri, tag, text) = match leading_pri(frame) {
-            Some((pri, content)) => (pri, Tag::leading(content), content),
-            None => (DEFAULT_PRI, None, frame),
+        let (pri, (name, procid, text)) = match leading_pri(frame) {
+            Some((pri, content)) => (pri, leading_tag(content).unwrap_or(("token", "-", content))),
+            None => (DEFAULT_PRI, ("token", "-", frame)),
         };
-        let Tag { name, procid, len } = tag.unwrap_or(Tag { name: "token", procid: "-", len: 0 });
         write_head(out, pri, &strict_time(None, now), "-", name, procid);
         out.extend_from_slice(b" - - ");
-        out.extend_from_slice(&text[len..]);
+        out.extend_from_slice(text);
         return;
     };
     let (host, app) = match (message.hostname, message.appname) {
@@ -130,48 +132,34 @@ fn stands_before_a_colon(host: &str, readable: &str) -> bool {
 fn leading_pri(frame: &[u8]) -> Option<(u8, &[u8])> {
     let rest = frame.trim_ascii_start().strip_prefix(b"<")?;
     let end = rest.iter().take(4).position(|&byte| byte == b'>')?;
-    let (digits, content) = (std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]);
-    // `parse` takes a sign.
-    let pri = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
-    (pri <= 191).then_some((pri, without_blanks(content)))
+    let digits = as_text(&rest[..end]);
+    // `parse` would take a sign, too.
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let pri = digits.parse().ok().filter(|pri| is_number && *pri <= PRI_MAX)?;
+    Some((pri, without_blanks(&rest[end + 1..])))
 }
 
 fn without_blanks(bytes: &[u8]) -> &[u8] {
-    let blanks = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let blanks = bytes.iter().take_while(|&&byte| BLANKS.contains(&byte.into())).count();
     &bytes[blanks..]
 }
 
-/// `NAME:` or `NAME[PROCID]:`, and white space or nothing behind it (RFC 3164, 4.1.3 and 5.3).
-struct Tag<'a> {
-    name: &'a str,
-    procid: &'a str,
-    /// With the spaces behind it.
-    len: usize,
-}
-
-impl<'a> Tag<'a> {
-    /// The tag that a content begins with. Letters, digits and a few signs: a JSON text's first key is none.
-    fn leading(content: &'a [u8]) -> Option<Tag<'a>> {
-        let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/@+".contains(byte);
-        let name = content.iter().take(TAG_MAX + 1).take_while(|byte| is_in_name(byte)).count();
-        let (name, rest) = content.split_at(name);
-        let (procid, rest) = match rest.strip_prefix(b"[") {
-            Some(rest) => {
-                let end = rest.iter().take(TAG_MAX + 1).position(|&byte| byte == b']')?;
-                (&rest[..end], &rest[end + 1..])
-            }
-            None => (&b"-"[..], rest),
-        };
-        let text = rest.strip_prefix(b":")?;
-        let ends = text.first().is_none_or(u8::is_ascii_whitespace);
-        let fits =
-            |field: &[u8]| (1..=TAG_MAX).contains(&field.len()) && field.iter().all(u8::is_ascii_graphic);
-        (ends && fits(name) && fits(procid)).then(|| Tag {
-            name: as_text(name),
-            procid: as_text(procid),
-            len: content.len() - without_blanks(text).len(),
-        })
-    }
+/// The tag that a content begins with, `NAME:` or `NAME[PROCID]:` (RFC 3164, 4.1.3 and 5.3): both, and the text behind it
+/// and its spaces. A name has letters, digits and a few signs, so that a JSON text's first key is none.
+fn leading_tag(content: &[u8]) -> Option<(&str, &str, &[u8])> {
+    let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/@+".contains(byte);
+    let (name, rest) = content.split_at(content.iter().take_while(|byte| is_in_name(byte)).count());
+    let (procid, rest) = match rest.strip_prefix(b"[") {
+        Some(rest) => {
+            let end = rest.iter().take(TAG_MAX + 1).position(|&byte| byte == b']')?;
+            (&rest[..end], &rest[end + 1..])
+        }
+        None => (&b"-"[..], rest),
+    };
+    let text = rest.strip_prefix(b":")?;
+    let fits = |field: &[u8]| (1..=TAG_MAX).contains(&field.len()) && field.iter().all(u8::is_ascii_graphic);
+    let is_tag = fits(name) && fits(procid) && text.first().is_none_or(u8::is_ascii_whitespace);
+    is_tag.then(|| (as_text(name), as_text(procid), without_blanks(text)))
 }
 
 fn pri(message: &Message<&str>) -> Option<u8> {

@@ -11,6 +11,9 @@ use chrono::{DateTime, Utc};
 
 use crate::foreign;
 
+/// The largest PRI: facility 23, severity 7 (RFC 5424, 6.2.1).
+pub(crate) const PRI_MAX: u8 = 191;
+
 /// One message, borrowed from its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -284,7 +287,7 @@ pub(crate) fn pri_and_version(frame: &[u8]) -> Option<(u8, usize)> {
     for digit in digits {
         pri = pri * 10 + u16::from(digit.is_ascii_digit().then(|| digit - b'0')?);
     }
-    (pri <= 191).then_some((pri as u8, rest_at))
+    (pri <= PRI_MAX.into()).then_some((pri as u8, rest_at))
 }
 
 /// Where the field after the one at `start` begins: one or more printable bytes and one space.

@@ -44,6 +44,8 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         b"<192>",
         b"<007>",
         b"<300>",
+        b"<1300>",
+        b"<+13>",
         b"<",
         b">",
         b"1 ",

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::frame::{FramesBuilder, put_frame};
-use crate::message::{Form, Message};
+use crate::message::{Form, Message, PRI_MAX};
 
 /// The length of `2026-11-21T09:10:55.245476+00:00`.
 const TIME_LEN: usize = 32;
@@ -58,7 +58,7 @@ impl Fields {
         let is_word = |text: &str, most: usize| {
             (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        if self.pri > 191 {
+        if self.pri > PRI_MAX {
             return refuse("the PRI", "a number from 0 to 191 (facility × 8 + severity)");
         }
         if !is_word(&self.hostname, 255) {

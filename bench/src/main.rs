@@ -3,6 +3,7 @@
 mod api;
 mod channels;
 mod frames;
+mod layout;
 mod load;
 mod program;
 mod proxy;
@@ -25,6 +26,7 @@ enum Part {
     Readers(readers::Readers),
     Proxy(proxy::Proxy),
     Run(rows::Run),
+    Layout(layout::Layout),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,5 +37,6 @@ fn main() -> anyhow::Result<()> {
         Part::Readers(readers) => readers.run(),
         Part::Proxy(proxy) => proxy.run(),
         Part::Run(run) => run.run(),
+        Part::Layout(layout) => layout.run(),
     }
 }

@@ -28,7 +28,20 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// A command for a binary under test, without the caller's own settings of it.
 pub(crate) fn command(name: &str) -> Command {
-    let mut command = Command::new(binary(name));
+    command_under(&[], name)
+}
+
+/// As [`command`], started by another program, whose own arguments come first.
+pub(crate) fn command_under(wrapper: &[String], name: &str) -> Command {
+    let binary = binary(name);
+    let mut command = match wrapper {
+        [] => Command::new(binary),
+        [wrapper, args @ ..] => {
+            let mut command = Command::new(wrapper);
+            command.args(args).arg(binary);
+            command
+        }
+    };
     for (key, _) in std::env::vars_os() {
         let ours = |prefix| key.to_str().is_some_and(|key| key.starts_with(prefix));
         let colours = ["NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"].iter().any(|name| key == *name);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 pub use self::api::Drain;
 pub use self::ledger::LedgerSeen;
-use crate::binary::command;
+use crate::binary::command_under;
 use crate::process::Process;
 use crate::program::Ended;
 use crate::wait::wait_for;
@@ -25,6 +25,7 @@ pub const API_KEY: &str = "a-key-for-tests-only-0123456789abcdef";
 pub struct ServerOptions {
     args: Vec<String>,
     env: Vec<(String, String)>,
+    wrapper: Vec<String>,
     keyless: bool,
     public_only: bool,
 }
@@ -39,6 +40,12 @@ impl ServerOptions {
     /// Sets an environment variable.
     pub fn env(mut self, key: &str, value: &str) -> ServerOptions {
         self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has another program start the server: its name and its own arguments.
+    pub fn under(mut self, wrapper: &[&str]) -> ServerOptions {
+        self.wrapper = wrapper.iter().map(|&part| part.to_owned()).collect();
         self
     }
 
@@ -77,7 +84,7 @@ impl ServerOptions {
     }
 
     fn command(&self, data: &Path, port: u16) -> Command {
-        let mut command = command("logplex");
+        let mut command = command_under(&self.wrapper, "logplex");
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data-dir"]);
         command.arg(data).args(&self.args);
         if !self.public_only {

@@ -30,8 +30,12 @@ enum Task {
         /// Accept the counts as they are now.
         #[arg(long, requires = "guard")]
         accept: bool,
+        /// Count instead which functions a request takes, for the linker to lay them side by side, and write them
+        /// down.
+        #[arg(long, conflicts_with = "guard")]
+        layout: bool,
         /// For the bench.
-        #[arg(last = true, conflicts_with = "guard")]
+        #[arg(last = true, conflicts_with_all = ["guard", "layout"])]
         args: Vec<String>,
     },
 }
@@ -41,6 +45,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Test => test::run(),
         Task::Lint => lint::run(),
         Task::Bench { guard: true, accept, .. } => guard::run(accept),
+        Task::Bench { layout: true, .. } => bench::layout(),
         Task::Bench { args, .. } => bench::run(&args),
     }
 }

@@ -31,67 +31,59 @@ const REQUESTS: u64 = 1_000;
 const BATCH: u64 = 100;
 
 /// Counts calls and writes the script.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Layout {}
-
-impl Layout {
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let folder = TempDir::new()?;
-        let file = folder.path().join("calls");
-        let out = format!("--callgrind-out-file={}", file.display());
-        let valgrind = ["valgrind", "--tool=callgrind", "--demangle=no", &out];
-        let mut server = without_history().under(&valgrind).start();
-        let mut sink = Program::part(&["sink"], &[])?;
-        let token = server.create_app("layout");
-        server.add_drain("layout", &format!("http://{}/", sink.address()?));
-        let (to, messages, rate) =
-            (server.address().to_string(), (REQUESTS * BATCH).to_string(), (BATCH * 100).to_string());
-        let args = ["load", &to, "--messages", &messages, "--batch", &BATCH.to_string(), "--rate", &rate];
-        let sent: Sent = Program::part(&args, &[("BENCH_TOKEN", &token)])?.report()?;
-        settled(&mut sink, sent.messages)?;
-        ensure!(server.term().success(), "the server failed under valgrind");
-        let calls = fs::read_to_string(&file).context("the calls that valgrind counted")?;
-        let program = binary("logplex").display().to_string();
-        // A function that most requests do not take is not on their path.
-        let names = called(&calls, &program, REQUESTS / 2);
-        ensure!(!names.is_empty(), "valgrind counted no calls of {program}");
-        let patterns = patterns(&names)?;
-        fs::write(SCRIPT, script(&patterns)).with_context(|| format!("cannot write {SCRIPT}"))?;
-        println!("{SCRIPT} now names {} functions", patterns.len());
-        Ok(())
-    }
+pub(crate) fn record() -> anyhow::Result<()> {
+    let folder = TempDir::new()?;
+    let file = folder.path().join("calls");
+    let out = format!("--callgrind-out-file={}", file.display());
+    let valgrind = ["valgrind", "--tool=callgrind", "--demangle=no", &out];
+    let mut server = without_history().under(&valgrind).start();
+    let mut sink = Program::part(&["sink"], &[])?;
+    let token = server.create_app("bench");
+    server.add_drain("bench", &format!("http://{}/", sink.address()?));
+    let (to, messages, rate) =
+        (server.address().to_string(), (REQUESTS * BATCH).to_string(), (BATCH * 100).to_string());
+    let args = ["load", &to, "--messages", &messages, "--batch", &BATCH.to_string(), "--rate", &rate];
+    let sent: Sent = Program::part(&args, &[("BENCH_TOKEN", &token)])?.report()?;
+    settled(&mut sink, sent.messages)?;
+    ensure!(server.term().success(), "the server failed under valgrind");
+    let calls = fs::read_to_string(&file).context("the calls that valgrind counted")?;
+    let program = binary("logplex").display().to_string();
+    // A function that most requests do not take is not on their path.
+    let names = called(&calls, &program, REQUESTS / 2);
+    ensure!(!names.is_empty(), "valgrind counted no calls of {program}");
+    let patterns = patterns(&names)?;
+    fs::write(SCRIPT, script(&patterns)).with_context(|| format!("cannot write {SCRIPT}"))?;
+    println!("{SCRIPT} now names {} functions", patterns.len());
+    Ok(())
 }
 
 /// The symbols of `program` that were called so often, from a file of callgrind (its manual, "Callgrind Format
 /// Specification"): a name is written out once, with a number that stands for it from then on.
 fn called<'a>(calls: &'a str, program: &str, least: u64) -> Vec<&'a str> {
-    let mut objects = HashMap::new();
-    let mut names = HashMap::new();
-    let mut counts: HashMap<(&str, &str), u64> = HashMap::new();
-    let (mut object, mut callee_object, mut callee) = (None, None, None);
+    let (mut objects, mut names) = (HashMap::new(), HashMap::new());
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    let (mut caller_object, mut object, mut callee) = ("", "", "");
     for line in calls.lines() {
         let Some((field, value)) = line.split_once('=') else { continue };
         match field {
-            "ob" => object = Some(name(&mut objects, value)),
-            "cob" => callee_object = Some(name(&mut objects, value)),
-            "fn" => {
-                name(&mut names, value);
+            // What is called is in the caller's object where no other is named.
+            "ob" => {
+                caller_object = name(&mut objects, value);
+                object = caller_object;
             }
-            "cfn" => callee = Some(name(&mut names, value)),
+            "cob" => object = name(&mut objects, value),
+            "fn" | "cfn" => callee = name(&mut names, value),
             "calls" => {
                 let count = value.split_whitespace().next().and_then(|count| count.parse::<u64>().ok());
-                // What is called is in the caller's object where no other is named.
-                if let (Some(count), Some(object), Some(callee)) =
-                    (count, callee_object.take().or(object), callee.take())
-                {
-                    *counts.entry((object, callee)).or_default() += count;
+                if object == program {
+                    *counts.entry(callee).or_default() += count.unwrap_or_default();
                 }
+                object = caller_object;
             }
             _ => {}
         }
     }
-    let often = |((object, name), count): (_, _)| (object == program && count >= least).then_some(name);
-    counts.into_iter().filter_map(often).collect()
+    counts.into_iter().filter_map(|(name, count)| (count >= least).then_some(name)).collect()
 }
 
 /// What `(1) name`, or `(1)` later on, stands for.

@@ -26,7 +26,7 @@ enum Part {
     Readers(readers::Readers),
     Proxy(proxy::Proxy),
     Run(rows::Run),
-    Layout(layout::Layout),
+    Layout,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,6 +37,6 @@ fn main() -> anyhow::Result<()> {
         Part::Readers(readers) => readers.run(),
         Part::Proxy(proxy) => proxy.run(),
         Part::Run(run) => run.run(),
-        Part::Layout(layout) => layout.run(),
+        Part::Layout => layout::record(),
     }
 }

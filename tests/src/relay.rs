@@ -124,7 +124,7 @@ impl Relay {
         }
     }
 
-    /// Reads nothing more from servers, until [`Relay::release`]: their clients are slow.
+    /// Reads nothing more from servers and passes nothing on, until [`Relay::release`]: their clients are slow.
     pub fn hold(&self) {
         self.held.set(true);
     }
@@ -188,8 +188,8 @@ impl Held {
     }
 }
 
-/// Copies until either side ends, then ends the other's direction. Calls `ahead` before it reads, and `note` with what
-/// it has passed on.
+/// Copies until either side ends, then ends the other's direction. Calls `ahead` before it reads or writes, and `note`
+/// with what it has passed on.
 fn pump(
     from: &Arc<TcpStream>,
     to: &Arc<TcpStream>,
@@ -206,6 +206,8 @@ fn pump(
                 if read == 0 {
                     return Ok(());
                 }
+                // It may have waited in the read since before it was held.
+                ahead();
                 (&*to).write_all(&buffer[..read])?;
                 note(&buffer[..read]);
             }

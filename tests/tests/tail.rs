@@ -127,6 +127,22 @@ fn a_tail_that_falls_behind_again_and_again_is_told_each_time() {
 }
 
 #[test]
+fn a_tail_that_the_server_ends_is_told_all_that_it_missed() {
+    let mut server = Server::start();
+    let token = server.create_app("app");
+    let tail = Tail::open(&live(&server));
+    // Each is more at once than the ring takes, and the stop comes ahead of when the second gap would be told.
+    server.post_lines(&token, 0, 5000);
+    wait_for("the first notice", || tail.told().first().map(|_| ()));
+    server.post_lines(&token, 5000, 5000);
+    assert_eq!(server.term().code(), Some(0));
+    let ended = tail.wait_ended();
+    assert!(ended.contains("1012"), "{ended}");
+    let told: u64 = tail.told().iter().map(|told| told.count).sum();
+    conservation(0..10_000, &tail.numbers(), told);
+}
+
+#[test]
 fn no_filter_hides_a_tails_own_notice() {
     let server = Server::start();
     let token = server.create_app("app");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use logplex_tests::{API_KEY, Program, Server, encode, wait_for};
+use logplex_tests::{API_KEY, Program, Relay, Server, encode, wait_for};
 
 /// Variables and their values.
 type Env<'a> = &'a [(&'a str, &'a str)];
@@ -121,6 +121,24 @@ fn it_ends_when_until_has_come() {
         assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &[][..]), "{until}");
         assert!(matches!(ended.stdout.as_slice(), [line] if line.ends_with("hello")), "{:?}", ended.stdout);
     }
+}
+
+#[test]
+fn until_is_over_when_all_before_it_is_written() {
+    let (relay, server) = Relay::with_server();
+    let token = server.create_app("app");
+    server.post_lines(&token, 0, 1);
+    let args = ["tail", "app", "--url", &relay.url(), "--until", &time("+3 seconds")];
+    let mut program = Program::start("logplex", &args, &[KEY]);
+    program.wait_line("the history", |line| line.ends_with("line 0"));
+    relay.hold();
+    server.post_lines(&token, 1, 10);
+    // The time has come, and nothing of what came ahead of it is there yet.
+    wait_for("the end of the tail", || (server.stats("app")["tails"]["open"] == 0).then_some(()));
+    relay.release();
+    let ended = program.wait();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &[][..]));
+    assert!(ended.stdout.len() == 11 && ended.stdout[10].ends_with("line 10"), "{:?}", ended.stdout);
 }
 
 /// A time from now, as RFC 3339.

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config, tungstenite,
 };
@@ -83,15 +84,15 @@ struct Place {
 /// How the stream of a channel ended.
 #[derive(Debug)]
 enum Ended {
-    /// The server closed it, as agreed where nothing is followed.
-    Closed,
+    /// The server has written all that was asked for.
+    Done,
     /// Something broke.
     Broken(anyhow::Error),
 }
 
 impl Follower<'_> {
-    /// Follows until the history is written (without following), the time to end has come, the reader of stdout goes
-    /// away, a stream ends for good, or `stop`.
+    /// Follows until the history is written (without following), the server has written all up to the time to end, the
+    /// reader of stdout goes away, a stream ends for good, or `stop`.
     ///
     /// # Errors
     /// When a channel is not there, the server cannot be reached at the start, or refuses.
@@ -99,23 +100,11 @@ impl Follower<'_> {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
             () = reader_gone() => Ok(()),
-            () = self.until() => Ok(()),
             ended = self.follow_all() => ended,
         };
         match ended {
             Err(error) if error.is::<NobodyReads>() => Ok(()),
             ended => ended,
-        }
-    }
-
-    /// Comes back when nothing that comes can be wanted any more.
-    async fn until(&self) {
-        match self.request.until {
-            Some(until) if self.request.follow => {
-                let left = until.signed_duration_since(Utc::now()).to_std().unwrap_or_default();
-                tokio::time::sleep(left).await;
-            }
-            _ => std::future::pending().await,
         }
     }
 
@@ -219,7 +208,7 @@ impl Follower<'_> {
         loop {
             let opened_at = Instant::now();
             let problem = match self.write_lines(channel, &mut stream, &mut place, stdout).await? {
-                Ended::Closed => return Ok(()),
+                Ended::Done => return Ok(()),
                 Ended::Broken(_) if !self.reconnect => return Ok(()),
                 Ended::Broken(problem) if !self.request.follow => return Err(problem),
                 Ended::Broken(problem) => problem,
@@ -235,12 +224,22 @@ impl Follower<'_> {
                 failures += 1;
                 match self.open(channel, HISTORY, &self.request.filters, &place).await {
                     Ok(stream) => break stream,
-                    Err(problem) if is_final(&problem) => return Err(problem),
+                    Err(problem) if is_final(&problem) || self.is_late() => return Err(problem),
                     Err(_) => {}
                 }
             };
             outages.end();
         }
+    }
+
+    /// Whether the server is to end the stream when all is written.
+    fn has_end(&self) -> bool {
+        !self.request.follow || self.request.until.is_some()
+    }
+
+    /// Whether the time to end has passed so long ago that a server that cannot be reached is not waited for.
+    fn is_late(&self) -> bool {
+        self.request.until.is_some_and(|until| Utc::now() > until + BACKOFF_MAX)
     }
 
     /// Writes what a stream brings until it ends.
@@ -265,7 +264,12 @@ impl Follower<'_> {
                     }
                     stdout.write(&out).await?;
                 }
-                Some(Ok(Message::Close(_))) | None if !self.request.follow => return Ok(Ended::Closed),
+                // Who ends a stream without an end, such as a proxy, has not written all of it.
+                Some(Ok(Message::Close(Some(close))))
+                    if close.code == CloseCode::Normal && self.has_end() =>
+                {
+                    return Ok(Ended::Done);
+                }
                 Some(Ok(Message::Close(_))) | None => {
                     return Ok(Ended::Broken(anyhow!("the server ended the stream")));
                 }
@@ -375,6 +379,8 @@ pub(crate) fn is_final(problem: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
     use super::*;
     use crate::config::Secret;
 
@@ -402,14 +408,14 @@ mod tests {
         assert!(!is_final(&not_opened(tungstenite::Error::ConnectionClosed)));
     }
 
-    /// How a stream that brings `messages` ends, and after how long.
+    /// How a stream that brings `messages` to this request ends, and after how long.
     async fn ended(
+        request: &Request,
         messages: impl futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
     ) -> (String, Duration) {
         let api = ApiClient::new("http://127.0.0.1:9", Secret::new("key".to_owned())).unwrap();
-        let (request, look, connected) = (Request::live("app"), Look::default(), Notify::new());
-        let follower =
-            Follower { request: &request, look: &look, api: &api, reconnect: true, connected: &connected };
+        let (look, connected) = (Look::default(), Notify::new());
+        let follower = Follower { request, look: &look, api: &api, reconnect: true, connected: &connected };
         let (mut messages, mut place, begun) = (messages, Place::default(), Instant::now());
         let ended = follower.write_lines("app", &mut messages, &mut place, &Stdout::new()).await.unwrap();
         (format!("{ended:?}"), begun.elapsed())
@@ -417,16 +423,36 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_is_not_heard_is_gone_and_one_that_pings_is_not() {
-        let (problem, after) = ended(futures_util::stream::pending()).await;
+        let live = Request::live("app");
+        let (problem, after) = ended(&live, futures_util::stream::pending()).await;
         assert!(problem.contains("nothing was heard from the server for 60 s"), "{problem}");
         assert_eq!(after, Duration::from_secs(60));
         let pings = futures_util::stream::unfold(20, |left: u32| async move {
             tokio::time::sleep(Duration::from_secs(15)).await;
             (left > 0).then(|| (Ok(Message::Ping("".into())), left - 1))
         });
-        let (problem, after) = ended(std::pin::pin!(pings)).await;
+        let (problem, after) = ended(&live, std::pin::pin!(pings)).await;
         assert!(problem.contains("the server ended the stream"), "{problem}");
         assert_eq!(after, Duration::from_secs(21 * 15));
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_done_when_the_server_says_so_of_one_that_has_an_end() {
+        let live = Request::live("app");
+        let until = Request { until: Some(Utc::now()), ..Request::live("app") };
+        let past = Request { follow: false, ..Request::live("app") };
+        for (code, request, expected) in [
+            (CloseCode::Normal, &live, false),
+            (CloseCode::Normal, &until, true),
+            (CloseCode::Normal, &past, true),
+            (CloseCode::Restart, &until, false),
+            (CloseCode::Policy, &past, false),
+        ] {
+            let close = Message::Close(Some(CloseFrame { code, reason: "".into() }));
+            let (how, _) = ended(request, futures_util::stream::iter([Ok(close)])).await;
+            let seen = (how.starts_with("Done"), how.contains("the server ended the stream"));
+            assert_eq!(seen, (expected, !expected), "{code} {request:?}");
+        }
     }
 
     #[test]

@@ -34,8 +34,12 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Hands over the messages that the filter keeps, before the ring, so that noise cannot push out signal.
+    /// Hands over the messages that the filter keeps, before the ring, so that noise cannot push out signal. What
+    /// comes when the tail's time is up is not for it, whatever time it bears: a busy channel would never let it end.
     pub(crate) fn push(&self, part: &Part<Batch>, generated: bool, now: DateTime<Utc>) {
+        if self.filter.until.is_some_and(|until| until <= now) {
+            return;
+        }
         if let Some(kept) = self.filter.apply(part) {
             self.mailbox.push(kept, generated, now);
         }
@@ -94,5 +98,23 @@ impl Drop for Seat {
         let (now, past) = (Utc::now(), self.past);
         self.tail.mailbox.with_ledger(|ledger| ledger.lose(past, LossReason::Closed, now));
         self.channel.close_tail(&self.tail, self.live, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::mailbox::tests::part;
+
+    #[test]
+    fn nothing_reaches_a_tail_whose_time_is_up() {
+        let until = Utc::now() + TimeDelta::hours(1);
+        let filter = Filter { until: Some(until), ..Filter::default() };
+        let tail = Tail { filter, mailbox: Mailbox::new(RingLimits::default()) };
+        tail.push(&part(3), false, until - TimeDelta::nanoseconds(1));
+        tail.push(&part(5), false, until);
+        assert_eq!(tail.mailbox.ledger().accepted(), 3);
     }
 }

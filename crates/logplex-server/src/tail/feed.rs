@@ -104,21 +104,27 @@ impl Feed {
             return Next::End(Ending::Done);
         }
         loop {
-            let (stopping, now) = (self.stopped.is_cancelled(), Instant::now());
-            let ending = stopping || self.until.is_some_and(|until| now >= until);
-            let lingers_to = self.taken_at.map(|at| at + LINGER).filter(|at| now < *at && !ending);
+            let now = Instant::now();
+            // What came just ahead of the end, such as a drain's last notice, is still written, and no gap waits.
+            let ending = match self.until {
+                Some(until) if now >= until => Some(Ending::Done),
+                _ => self.stopped.is_cancelled().then_some(Ending::Stopped),
+            };
+            let lingers_to = self.taken_at.map(|at| at + LINGER).filter(|at| now < *at && ending.is_none());
             let due_at = self.told_at.map(|at| at + NOTICE_INTERVAL);
             let mailbox = &self.seat.tail.mailbox;
-            let (wake_at, untold) = if let Some(lingers_to) = lingers_to
+            let wake_at = if let Some(lingers_to) = lingers_to
                 && mailbox.linger(&TAKE)
             {
-                (Some(lingers_to), true)
+                Some(lingers_to)
             } else {
-                match mailbox.take(&TAKE, stopping || due_at.is_none_or(|at| now >= at)) {
-                    Found::Work(taken, gap) => return Next::Lines(self.write_live(taken, gap)),
-                    Found::Nothing { untold } => {
+                let due = ending.is_some() || due_at.is_none_or(|at| now >= at);
+                match (mailbox.take(&TAKE, due), ending) {
+                    (Found::Work(taken, gap), _) => return Next::Lines(self.write_live(taken, gap)),
+                    (Found::Nothing { .. }, Some(ending)) => return Next::End(ending),
+                    (Found::Nothing { untold }, None) => {
                         self.page.forget();
-                        (due_at.filter(|_| untold), untold)
+                        due_at.filter(|_| untold)
                     }
                 }
             };
@@ -127,17 +133,8 @@ impl Feed {
                 () = sleep_until(wake_at) => {}
                 _ = self.ping.tick() => return Next::Quiet,
                 () = self.revoked.cancelled() => return Next::End(Ending::Revoked),
-                () = sleep_until(self.until) => {
-                    // What came just before that time may still be in the ring.
-                    if mailbox.is_empty() {
-                        return Next::End(Ending::Done);
-                    }
-                }
-                // What is held was written, but for a gap that now must not wait any longer and for what came
-                // just ahead of the order to stop, such as a drain's last notice.
-                () = self.stopped.cancelled() => if !untold && mailbox.is_empty() {
-                    return Next::End(Ending::Stopped);
-                },
+                () = sleep_until(self.until) => {}
+                () = self.stopped.cancelled() => {}
             }
         }
     }

@@ -85,11 +85,12 @@ pub fn next_frame(buf: &[u8], limit: FrameLimit) -> Result<Option<Range<usize>>,
         if digit < 10 {
             // At most the limit so far, so one more digit cannot overflow.
             declared = declared * 10 + u32::from(digit);
-            if declared == 0 {
-                return Err(FrameError::NotACount { found: byte });
-            }
-            if declared > limit.get() {
-                return Err(FrameError::TooLong { declared, limit: limit.get() });
+            // Zero is above every limit, too.
+            if declared.wrapping_sub(1) >= limit.get() {
+                return Err(match declared {
+                    0 => FrameError::NotACount { found: byte },
+                    _ => FrameError::TooLong { declared, limit: limit.get() },
+                });
             }
         } else if byte == b' ' && declared > 0 {
             let content = at + 1..at + 1 + declared as usize;
@@ -122,12 +123,16 @@ pub fn take_frame(buf: &mut BytesMut, limit: FrameLimit) -> Result<Option<Bytes>
 
 /// Appends one frame, whose content is the `pieces` joined.
 pub fn put_frame<const N: usize>(out: &mut Vec<u8>, pieces: [&[u8]; N]) {
-    let len: usize = pieces.iter().map(|piece| piece.len()).sum();
-    out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
-    out.push(b' ');
+    put_count(out, pieces.iter().map(|piece| piece.len()).sum());
     for piece in pieces {
         out.extend_from_slice(piece);
     }
+}
+
+/// Appends the count of a frame whose content follows.
+pub(crate) fn put_count(out: &mut Vec<u8>, len: usize) {
+    out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+    out.push(b' ');
 }
 
 /// Octet-counted frames back to back in one buffer, with where each ends: what an outlet sends.
@@ -207,7 +212,12 @@ impl FramesBuilder {
     /// # Panics
     /// If the buffer has grown beyond 4 GiB.
     pub fn end_frame(&mut self) {
-        self.ends.push(u32::try_from(self.bytes.len()).expect("a buffer of frames stays below 4 GiB"));
+        self.end_frame_at(self.bytes.len());
+    }
+
+    /// All that was written between the last end and `at` is one frame.
+    pub(crate) fn end_frame_at(&mut self, at: usize) {
+        self.ends.push(u32::try_from(at).expect("a buffer of frames stays below 4 GiB"));
     }
 
     /// How many frames were ended.

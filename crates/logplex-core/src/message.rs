@@ -152,12 +152,17 @@ impl Head {
 
     /// The text of the frame that this head was read from.
     pub(crate) fn text<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        &frame[self.text as usize..]
+        &frame[self.text_at()..]
     }
 
-    /// `<PRI>1 TIME `, the beginning of the frame.
-    pub(crate) fn beginning<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        &frame[..self.host as usize]
+    /// Where the text begins.
+    pub(crate) fn text_at(&self) -> usize {
+        self.text as usize
+    }
+
+    /// How long `<PRI>1 TIME ` is, which the frame begins with.
+    pub(crate) fn beginning_len(&self) -> usize {
+        self.host as usize
     }
 
     /// The fields that every rendered form keeps: time, app, procid.
@@ -207,6 +212,8 @@ pub(crate) struct Pattern<'a> {
     bytes: &'a [u8],
     /// Where the digits of the second's fraction lie, which differ most often; empty if there are none.
     fraction: Range<usize>,
+    /// The high bit of each of these digits, in the word that begins with them.
+    digits: u64,
     /// Whether the text stands where structured data would: one that begins like some has to be read.
     has_no_data: bool,
 }
@@ -216,10 +223,12 @@ impl<'a> Pattern<'a> {
     pub(crate) fn of(head: Head, frame: &'a [u8]) -> Pattern<'a> {
         let time = head.time as usize;
         let fraction = fraction(&frame[time..head.host as usize - 1]);
+        let digits = (EACH * 0x80).unbounded_shr(64 - 8 * fraction.len() as u32);
         Pattern {
             head,
             bytes: &frame[..head.text as usize],
             fraction: time + fraction.start..time + fraction.end,
+            digits,
             has_no_data: head.text == u32::from(head.structured_data),
         }
     }
@@ -236,8 +245,11 @@ impl<'a> Pattern<'a> {
             bytes[..except.start] == self.bytes[..except.start]
                 && bytes[except.end..] == self.bytes[except.end..]
         };
-        let digits = &bytes[self.fraction.clone()];
-        if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) && is_alike(&self.fraction) {
+        if let Some(word) = bytes[self.fraction.start..].first_chunk()
+            && self.digits != 0
+            && unlike(u64::from_le_bytes(*word), EACH * u64::from(b'0'), EACH * DIGIT) & self.digits == 0
+            && is_alike(&self.fraction)
+        {
             return true;
         }
         let time = self.head.time as usize..self.head.host as usize - 1;
@@ -256,6 +268,10 @@ pub(crate) fn as_text(field: &[u8]) -> &str {
 
 /// One in each byte of a word.
 const EACH: u64 = u64::from_le_bytes([1; 8]);
+
+/// What may be added to what remains of a digit when its `0` is taken away, and not to another byte, without reaching its
+/// high bit: of a digit 9 at most remains. Of a byte that is as expected nothing does, so that it may be 0x7f there.
+const DIGIT: u64 = 0x7f - 9;
 
 /// How many printable bytes `bytes` begins with, found eight at a time.
 fn printable_len(bytes: &[u8]) -> usize {
@@ -340,13 +356,16 @@ fn fraction(valid: &[u8]) -> Range<usize> {
 
 /// Whether the eight bytes at `at` have a digit wherever `shape` has `0`, and are as in `shape` elsewhere.
 fn has_shape(time: &[u8; 19], at: usize, shape: &[u8; 8]) -> bool {
-    // What may be added to a byte that is right, and not to another, without reaching its high bit: what
-    // remains of a digit when its `0` is taken away is 9 at most, of anything else nothing.
-    let room = u64::from_le_bytes(shape.map(|byte| if byte == b'0' { 0x7f - 9 } else { 0x7f }));
+    let room = u64::from_le_bytes(shape.map(|byte| if byte == b'0' { DIGIT as u8 } else { 0x7f }));
     let word = time[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-    let rest = word ^ u64::from_le_bytes(*shape);
+    unlike(word, u64::from_le_bytes(*shape), room) == 0
+}
+
+/// The high bit of each byte of `word` that is not as in `shape`, give or take what there is `room` for.
+fn unlike(word: u64, shape: u64, room: u64) -> u64 {
     let high = EACH * 0x80;
-    (((rest & !high) + room) | rest) & high == 0
+    let rest = word ^ shape;
+    (((rest & !high) + room) | rest) & high
 }
 
 /// How long the structured data at the front of `rest` is; 0 if there is none.

@@ -163,6 +163,7 @@ impl Outlet {
         mut observe: impl FnMut(Attempt<'_>),
     ) -> Result<Delivered, GivenUp> {
         let started = Instant::now();
+        let mut begun = started;
         let mut attempts = 0;
         let mut unanswered = false;
         let mut reason = LossReason::Stopped;
@@ -171,12 +172,11 @@ impl Outlet {
         }
         loop {
             attempts += 1;
-            let begun = Instant::now();
             // Stop first: past its instant not even a connection that has just opened is written to.
             let answer = tokio::select! {
                 biased;
                 () = stopped(stop) => Err(AttemptError::Stopped),
-                answer = self.attempt(request, &mut unanswered) => answer,
+                answer = self.attempt(request, begun, &mut unanswered) => answer,
             };
             let (outcome, retry_after) = match answer {
                 Ok(answer) => (Ok(answer.status), self.keep(answer, stop).await),
@@ -206,6 +206,7 @@ impl Outlet {
                 let last = outcome.map_or_else(LastOutcome::Failed, LastOutcome::Answered);
                 return Err(GivenUp { reason, attempts, last });
             }
+            begun = Instant::now();
         }
     }
 
@@ -226,11 +227,16 @@ impl Outlet {
         future::pending().await
     }
 
-    /// One attempt: over the idle connection if there is one, and if that fails as a connection does that
+    /// One attempt, begun now: over the idle connection if there is one, and if that fails as a connection does that
     /// was closed while idle, over a new one.
-    async fn attempt(&mut self, request: &Request, unanswered: &mut bool) -> Result<Answer, AttemptError> {
-        if let Some(connection) = self.take_idle() {
-            let deadline = after(Instant::now(), self.config.request_timeout);
+    async fn attempt(
+        &mut self,
+        request: &Request,
+        now: Instant,
+        unanswered: &mut bool,
+    ) -> Result<Answer, AttemptError> {
+        if let Some(connection) = self.take_idle(now) {
+            let deadline = after(now, self.config.request_timeout);
             let answer = self.exchange(connection, deadline, request, unanswered).await;
             match answer {
                 Ok(answer) => return Ok(answer),
@@ -247,9 +253,9 @@ impl Outlet {
     }
 
     /// The idle connection, if it can be used again.
-    fn take_idle(&mut self) -> Option<Box<Connection>> {
+    fn take_idle(&mut self, now: Instant) -> Option<Box<Connection>> {
         let mut connection = self.idle.take()?;
-        let fresh = connection.idle_since.elapsed() < self.config.idle_close;
+        let fresh = now.duration_since(connection.idle_since) < self.config.idle_close;
         (fresh && connection.is_alive()).then_some(connection)
     }
 
@@ -276,7 +282,7 @@ impl Outlet {
             *unanswered = before;
         }
         let (mut head, body) = head?.into_parts();
-        let retry_after = retry::retry_after(&head.headers, SystemTime::now());
+        let retry_after = retry::retry_after(&head.headers, SystemTime::now);
         head.headers.clear();
         connection.spare_headers = head.headers;
         Ok(Answer { status: head.status, retry_after, connection, body, deadline })

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Batch, BatchError, Origin};
 use crate::chunk::Chunk;
-use crate::frame::{FrameLimit, Frames, FramesBuilder, put_frame};
+use crate::frame::{FrameLimit, Frames, FramesBuilder, put_count, put_frame};
 use crate::message::Form;
 
 /// The forms that are the same for all drains.
@@ -47,9 +47,10 @@ impl Batch {
             let [_time, source, procid] = self.kept(index);
             [host.as_bytes(), source, procid, b"-", b"-"]
         };
-        self.for_each_rendered(range, fields, |[beginning, middle, text]| {
+        self.for_each_rendered(range, fields, |[beginning, text], middle| {
+            let text = &self.bytes[text];
             let text = text.strip_suffix(b"\n").unwrap_or(text);
-            put_frame(out, [beginning, middle, text, b"\n"]);
+            put_frame(out, [&self.bytes[beginning], middle, text, b"\n"]);
         });
     }
 
@@ -67,35 +68,56 @@ impl Batch {
         // HOST is the only field that can grow, by at most three bytes over `-`, and a source's name.
         let room = self.bytes.len() + self.count() * (4 + self.token_name.len());
         let mut builder = FramesBuilder::with_capacity(room, self.count());
-        self.for_each_rendered(0..self.count(), fields, |pieces| {
-            put_frame(&mut builder.bytes, pieces);
-            builder.end_frame();
+        // A text is copied in one piece with what came behind it: the next message's count and beginning.
+        let mut text = 0..0;
+        self.for_each_rendered(0..self.count(), fields, |[beginning, next], middle| {
+            let out = &mut builder.bytes;
+            out.extend_from_slice(&self.bytes[text.start..beginning.end]);
+            let frame = out.len() - (beginning.end - text.end);
+            let digits = frame..frame + (beginning.start - text.end).saturating_sub(1);
+            let count = beginning.len() + middle.len() + next.len();
+            if !overwrite(&mut out[digits], count) {
+                out.truncate(frame);
+                put_count(out, count);
+                out.extend_from_slice(&self.bytes[beginning]);
+            }
+            out.extend_from_slice(middle);
+            if text.end > 0 {
+                builder.end_frame_at(frame);
+            }
+            text = next;
         });
+        builder.bytes.extend_from_slice(&self.bytes[text.clone()]);
+        if text.end > 0 {
+            builder.end_frame();
+        }
         let frames = Arc::new(builder.build());
         *slot = Arc::downgrade(&frames);
         frames
     }
 
-    /// Calls `put` with each message in three pieces: `<PRI>1 TIME ` as it came, the `fields` of the first message with
-    /// its head, each with a space behind it, and its text.
+    /// Calls `put` with where the two parts of each message lie that stay as they came, `<PRI>1 TIME ` and its text, and
+    /// with what is to stand between them: the `fields` of the first message with its head, each with a space behind it.
     fn for_each_rendered<'a, const N: usize>(
         &'a self,
         range: Range<usize>,
         fields: impl Fn(usize) -> [&'a [u8]; N],
-        mut put: impl FnMut([&[u8]; 3]),
+        mut put: impl FnMut([Range<usize>; 2], &[u8]),
     ) {
-        let (mut middle, mut last) = (Vec::with_capacity(128), None);
-        for index in range {
-            let shared = self.entries[index].head;
-            if last.replace(shared) != Some(shared) {
-                middle.clear();
-                for field in fields(index) {
-                    middle.extend_from_slice(field);
-                    middle.push(b' ');
-                }
+        let (mut middle, mut first) = (Vec::with_capacity(128), range.start);
+        for run in self.entries[range].chunk_by(|one, next| one.head == next.head) {
+            middle.clear();
+            for field in fields(first) {
+                middle.extend_from_slice(field);
+                middle.push(b' ');
             }
-            let (head, frame) = (&self.heads[shared as usize].head, self.frame(index));
-            put([head.beginning(frame), &middle, head.text(frame)]);
+            let head = self.head(first);
+            let (beginning_len, text_at) = (head.beginning_len(), head.text_at());
+            for entry in run {
+                let (start, end) = (entry.start as usize, entry.end as usize);
+                put([start..start + beginning_len, start + text_at..end], &middle);
+            }
+            first += run.len();
         }
     }
 
@@ -130,4 +152,13 @@ impl Batch {
         let (form, limit) = (Form::Any, FrameLimit::MAX);
         Batch::decode(bytes, &Origin { token_name, token: "", form, limit, now })
     }
+}
+
+/// Writes a count over another. False if it has more or fewer digits; what is there then is no count.
+fn overwrite(digits: &mut [u8], mut count: usize) -> bool {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (count % 10) as u8;
+        count /= 10;
+    }
+    count == 0 && digits.first().is_some_and(|&first| first != b'0')
 }

@@ -156,9 +156,18 @@ impl Batch {
             };
             builder.check_room(offset)?;
             let end = body.len() - input.rest.len();
-            if !last.as_ref().is_some_and(|(pattern, _)| pattern.fits(frame)) {
-                last = Head::parse(frame, origin.form)
-                    .map(|head| (Pattern::of(head, frame), builder.begin_head(frame, head)));
+            match &last {
+                // As nearly all: with the head of the one before, and left where it is.
+                Some((pattern, traits)) if pattern.fits(frame) => {
+                    if rewritten.is_none() {
+                        builder.index(end - frame.len()..end, pattern.head.text(frame), *traits);
+                        continue;
+                    }
+                }
+                _ => {
+                    last = Head::parse(frame, origin.form)
+                        .map(|head| (Pattern::of(head, frame), builder.begin_head(frame, head)));
+                }
             }
             match (&last, &mut rewritten) {
                 (Some((pattern, traits)), None) => {

@@ -305,6 +305,7 @@ async fn serve_connection(
     let mut stopping = false;
     loop {
         tokio::select! {
+            biased;
             served = connection.as_mut() => {
                 if let Err(error) = served {
                     debug!(%error, "connection ended early");

@@ -134,7 +134,8 @@ impl Connection {
             }
         }
         self.idle_since = Instant::now();
-        !self.traffic.is_broken() && self.is_alive()
+        // Whether it is alive is looked at when it is needed again.
+        !self.traffic.is_broken()
     }
 
     /// Looks once, without waiting, whether the peer has closed an idle connection or said more on it than

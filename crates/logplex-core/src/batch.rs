@@ -110,6 +110,7 @@ struct SharedHead {
 /// Messages that travel together, indexed once.
 #[derive(Debug)]
 pub struct Batch {
+    /// The messages back to back, and between any two nothing but the count of the second with its space.
     bytes: Bytes,
     entries: Box<[Entry]>,
     /// In the order of the messages that have them.

@@ -52,6 +52,36 @@ fn the_drain_form_has_no_msgid_and_no_structured_data() {
 }
 
 #[test]
+fn rendered_counts_may_have_more_or_fewer_digits_than_came() {
+    // Heads that grow, that shrink and that do neither, each with texts of every length about where digits are added.
+    let token_name = "a-name-longer-than-token";
+    let origin = Origin { token_name: token_name.into(), ..origin() };
+    let heads = ["h a", "a-long-name a", "host a", "h token"]
+        .map(|names| (names, names.replace("token", token_name)));
+    let (mut came, mut goes) = (Vec::new(), Vec::new());
+    for (names, source) in &heads {
+        let source = source.split_once(' ').map_or("", |(_, source)| source);
+        for len in (0..70).chain(900..1000) {
+            let text = "x".repeat(len);
+            came.push(format!("<1>1 2012-07-22T00:06:26Z {names} p - - {text}"));
+            let message = format!("<1>1 2012-07-22T00:06:26Z host {source} p - {text}");
+            goes.push(format!("{} {message}", message.len()));
+        }
+    }
+    let body = Frames::from_messages(&came);
+    let batch = Batch::decode(body.wire(0..body.count()), &origin).expect("well framed");
+    let check = |batch: &Batch, expected: &[String]| {
+        let frames = batch.drain_form();
+        let rendered: Vec<_> = (0..frames.count()).map(|at| frames.wire(at..at + 1)).collect();
+        assert_eq!(rendered, expected);
+    };
+    check(&batch, &goes);
+    check(&batch.copy_out(100..300), &goes[100..300]);
+    let third: Vec<String> = goes.into_iter().step_by(3).collect();
+    check(&batch.filtered(|index| index % 3 == 0).expect("some are left out"), &third);
+}
+
+#[test]
 fn lines_are_shared_while_somebody_holds_them() {
     let head = "<13>1 2012-07-22T00:06:26Z h a p - -";
     let texts = ["one\n", "", "two\nthree\r\n", "é"].map(|text| format!("{head} {text}"));

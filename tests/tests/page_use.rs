@@ -388,11 +388,11 @@ fn the_lines_in_sight_stay_there_when_a_phone_is_turned() {
     page.wait_count("shown", 200);
     page.press(" ");
     page.wait_text("#pause", "Go on");
-    // The first line whose row begins in sight.
+    // The first line whose row begins in sight; none until what was scrolled to is drawn.
     let first = "(() => {
         const top = document.getElementById('list').getBoundingClientRect().top;
         const rows = [...document.querySelectorAll('#canvas .row:not([hidden])')];
-        return rows.find((row) => row.getBoundingClientRect().top >= top - 1).querySelector('.text').textContent;
+        return rows.find((row) => row.getBoundingClientRect().top >= top - 1)?.querySelector('.text').textContent;
     })()";
     page.run("document.getElementById('list').scrollTop = 81 * 20", Vec::new());
     page.wait_true(&format!("{first} === 'line 80'"));

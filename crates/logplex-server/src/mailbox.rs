@@ -357,5 +357,7 @@ pub(crate) mod tests {
         let ledger = mailbox.ledger();
         assert_eq!((ledger.lost(LossReason::Closed), ledger.held()), (15, 0));
         assert!(ledger.balances());
+        // Nothing to take, but for what is to be told of it.
+        assert_eq!(work(mailbox.take(&TEN, true)), (0, 15));
     }
 }

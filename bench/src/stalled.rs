@@ -53,13 +53,13 @@ impl Stalled {
             // Each kept message rests in a batch of its own: its place in the ring, the batch, its head, and its
             // allocations.
             let ring = (1024 * (message + 288)).min(16 * MIB);
-            return ring + LONG_LOAD * MIB + 2 * (100 * KIB + 2 * batch) + CONNECTIONS * (400 * KIB + batch);
+            return ring + LONG_LOAD * MIB + 100 * KIB + 2 * batch + CONNECTIONS * (400 * KIB + batch);
         }
         // The oldest batch of a ring may be half dropped before it is copied.
         let ring = (1024 * message + batch).min(16 * MIB);
         let history = (1500 * message + batch).min(4 * MIB);
-        // The request keeps the batches alive that it is made of, its first and last in part, and their rendered form.
-        let in_flight = 2 * (100 * KIB + 2 * batch);
+        // The request keeps the batches alive that it is made of, its first and last in part.
+        let in_flight = 100 * KIB + 2 * batch;
         // A connection's read buffer, and the body that was read.
         let connections = CONNECTIONS * (400 * KIB + batch);
         ring + history + in_flight + connections

@@ -16,7 +16,7 @@ const STRICT: &str = "<190>1 2026-01-02T03:04:05.678901+00:00 host app web.1 - -
 
 fn origin() -> Origin<'static> {
     Origin {
-        token_name: "app".into(),
+        token_name: "app",
         token: "t.0f5c7e9a-1111-2222-3333-444444444444",
         form: Form::Any,
         limit: FrameLimit::MAX,
@@ -32,7 +32,7 @@ fn body(head: &str, size: usize) -> Bytes {
 
 fn bench(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, body: &Bytes) {
     let origin = origin();
-    let decode = || Batch::decode(black_box(body).clone(), &origin).expect("well framed").count();
+    let decode = || Batch::decode(black_box(body), &origin).expect("well framed").count();
     group.throughput(Throughput::ElementsAndBytes { elements: MESSAGES as u64, bytes: body.len() as u64 });
     group.bench_function(name, |bencher| bencher.iter(decode));
 }

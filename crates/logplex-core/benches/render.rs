@@ -1,4 +1,5 @@
-//! Rendering a batch: once for all http drains, for each syslog drain, and line by line for tails.
+//! Rendering a batch in another form than it rests in: strict for all who send that, for each syslog drain, and line by
+//! line for tails.
 //! `cargo bench -p logplex-core --bench render`
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -11,14 +12,14 @@ fn batch(size: usize) -> Batch {
     let head = "<190>1 2026-01-02T03:04:05.678901+00:00 host token web.1 - - ";
     let message = format!("{head}{}", "x".repeat(size - head.len()));
     let origin = Origin {
-        token_name: "app".into(),
+        token_name: "app",
         token: "t.0f5c7e9a-1111-2222-3333-444444444444",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: chrono::DateTime::UNIX_EPOCH,
     };
     let body = Frames::from_messages(vec![message; MESSAGES]).wire(0..MESSAGES);
-    Batch::decode(body, &origin).expect("well framed")
+    Batch::decode(&body, &origin).expect("well framed")
 }
 
 fn render(criterion: &mut Criterion) {
@@ -28,7 +29,8 @@ fn render(criterion: &mut Criterion) {
         let bytes = batch.size(0..MESSAGES) as u64;
         group.throughput(Throughput::ElementsAndBytes { elements: MESSAGES as u64, bytes });
         // Nobody holds the result, so each call renders anew.
-        group.bench_function(format!("drain-{size}"), |bencher| bencher.iter(|| batch.drain_form().count()));
+        group
+            .bench_function(format!("strict-{size}"), |bencher| bencher.iter(|| batch.strict_form().count()));
         group.bench_function(format!("syslog-{size}"), |bencher| {
             bencher.iter(|| {
                 let mut out = Vec::new();

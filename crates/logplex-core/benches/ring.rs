@@ -12,14 +12,14 @@ fn batch(messages: usize) -> Arc<Batch> {
     let head = "<190>1 2026-01-02T03:04:05.678901+00:00 host app web.1 - - ";
     let message = format!("{head}{}", "x".repeat(200 - head.len()));
     let origin = Origin {
-        token_name: "app".into(),
+        token_name: "app",
         token: "t.0f5c7e9a-1111-2222-3333-444444444444",
         form: Form::Any,
         limit: FrameLimit::MAX,
         now: chrono::DateTime::UNIX_EPOCH,
     };
     let body = Frames::from_messages(vec![message; messages]).wire(0..messages);
-    Batch::decode(body, &origin).expect("well framed").into()
+    Batch::decode(&body, &origin).expect("well framed").into()
 }
 
 fn ring(criterion: &mut Criterion) {

@@ -1,11 +1,12 @@
-//! What one request brings: its frames as received in one buffer, and a compact index over them.
+//! What one request brings: its messages in one buffer as http drains send them, and a compact index over them.
 //!
-//! A batch is immutable and shared. What drains send is rendered from it once for all drains that are
-//! sending it at that time, and forgotten when the last of them is done, so that what rests in a ring is the
-//! received bytes and the index and nothing else.
+//! A batch is immutable and shared. A body is read and rendered in one go, so that what rests in a ring is what most
+//! drains send, and they send it from there. What that form leaves out of a head rests beside it, once for consecutive
+//! messages that have it in common; other forms are put together from both, once for all who need one at that time, and
+//! forgotten when the last of them is done.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Mutex, Weak};
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -20,15 +21,25 @@ use crate::message::{Form, Head, Message, Pattern, as_text, write_head};
 use crate::notice::Notice;
 
 mod forms;
+mod heads;
 mod lines;
+mod splice;
 
+use heads::Heads;
 pub use lines::Lines;
+use splice::Splicer;
 
 /// The PRI of a line that came without a head: local7.info, as log-shuttle writes it.
 const LINE_PRI: u8 = 190;
 
 /// The most messages in one batch: what an index over a body of tiny frames may cost. Sixteen bits count them.
 const MESSAGES_MAX: usize = 64 * 1024;
+
+/// The HOST of all that http drains send, as the original's.
+const DRAIN_HOST: &[u8] = b"host";
+
+/// The longest source that a token's name makes, in bytes.
+const SOURCE_MAX: usize = 255;
 
 /// Who writes notices of losses: shuttles, and servers whose drains feed this one.
 const NOTICE_PROCIDS: [&[u8]; 2] = [b"log-shuttle", b"logplex"];
@@ -40,8 +51,8 @@ const TOLD_MAX: u64 = u32::MAX as u64;
 #[derive(Clone, Debug)]
 pub struct Origin<'a> {
     /// The name of the token that the batch came with. A message whose APP-NAME is the token itself or the
-    /// literal `token` has this for its source.
-    pub token_name: Arc<str>,
+    /// literal `token` has this for its source. Of a name over 255 bytes the rest is left out.
+    pub token_name: &'a str,
     /// The token itself.
     pub token: &'a str,
     /// Whether the sender is an HTTP drain.
@@ -50,26 +61,6 @@ pub struct Origin<'a> {
     pub limit: FrameLimit,
     /// When the batch was received: the time of messages that have none.
     pub now: DateTime<Utc>,
-}
-
-impl Origin<'_> {
-    fn traits(&self, frame: &[u8], head: &Head) -> Traits {
-        let [_, app, procid] = head.kept(frame);
-        let source_is_token_name = app == b"token" || app == self.token.as_bytes();
-        Traits {
-            source_is_token_name,
-            speaker: Speaker::of(if source_is_token_name { self.token_name.as_bytes() } else { app }, procid),
-            writes_notices: NOTICE_PROCIDS.contains(&procid),
-        }
-    }
-}
-
-/// What follows from a head's APP-NAME and PROCID.
-#[derive(Clone, Copy, Debug)]
-struct Traits {
-    source_is_token_name: bool,
-    speaker: Speaker,
-    writes_notices: bool,
 }
 
 /// Why a batch is refused, and where in it.
@@ -87,7 +78,7 @@ pub struct BatchError {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Where the frame's content lies in the batch's buffer.
+    /// Where the message lies in the batch's buffer, without its count.
     start: u32,
     end: u32,
     /// The message's place in the request it came with; filters leave holes.
@@ -100,26 +91,17 @@ struct Entry {
     code: Option<ErrorCode>,
 }
 
-/// The head of consecutive messages that differ in their text and in the value of their time, and in nothing else.
-#[derive(Clone, Copy, Debug)]
-struct SharedHead {
-    head: Head,
-    source_is_token_name: bool,
-}
-
 /// Messages that travel together, indexed once.
 #[derive(Debug)]
 pub struct Batch {
-    /// The messages back to back, and between any two nothing but the count of the second with its space.
+    /// The messages as http drains send them, back to back, each with its count ahead.
     bytes: Bytes,
     entries: Box<[Entry]>,
-    /// In the order of the messages that have them.
-    heads: Box<[SharedHead]>,
+    heads: Heads,
     /// Whether any entry is one.
     has_notices: bool,
     /// Whether any entry has one.
     has_codes: bool,
-    token_name: Arc<str>,
     received: DateTime<Utc>,
     rendered: Mutex<Rendered>,
 }
@@ -127,25 +109,22 @@ pub struct Batch {
 /// What was rendered and someone still holds.
 #[derive(Debug, Default)]
 struct Rendered {
-    /// By [`forms::Shared`].
-    frames: [Weak<Frames>; 2],
+    strict: Weak<Frames>,
     lines: Weak<Lines>,
 }
 
 impl Batch {
-    /// Reads a whole body of octet-counted frames. Strict frames stay where they are; if there is a foreign
-    /// one, the batch gets a buffer of its own in which that one is rewritten.
+    /// Reads a whole body of octet-counted frames, and renders it as http drains send it.
     ///
     /// # Errors
     /// [`BatchError`] on the first frame that is malformed, too long, cut short or one too many: nothing is
     /// taken.
-    pub fn decode(body: Bytes, origin: &Origin<'_>) -> Result<Batch, BatchError> {
+    pub fn decode(body: &[u8], origin: &Origin<'_>) -> Result<Batch, BatchError> {
         let mut builder = BatchBuilder::new(origin, body.len());
-        let mut input = WholeInput { rest: &body, limit: origin.limit };
-        // Set once a foreign frame was rewritten; until then entries point into the body itself.
-        let mut rewritten: Option<Vec<u8>> = None;
-        // The head of the frames before this one, and what follows from it.
-        let mut last: Option<(Pattern<'_>, Traits)> = None;
+        let mut input = WholeInput { rest: body, limit: origin.limit };
+        let mut splicer = Splicer::new(body);
+        // The head of the frame before this one, unless that was foreign.
+        let mut last: Option<Pattern<'_>> = None;
         loop {
             let offset = body.len() - input.rest.len();
             let frame = match input.next() {
@@ -157,35 +136,23 @@ impl Batch {
             };
             builder.check_room(offset)?;
             let end = body.len() - input.rest.len();
-            match &last {
-                // As nearly all: with the head of the one before, and left where it is.
-                Some((pattern, traits)) if pattern.fits(frame) => {
-                    if rewritten.is_none() {
-                        builder.index(end - frame.len()..end, pattern.head.text(frame), *traits);
-                        continue;
-                    }
-                }
-                _ => {
-                    last = Head::parse(frame, origin.form)
-                        .map(|head| (Pattern::of(head, frame), builder.begin_head(frame, head)));
-                }
+            if !last.as_ref().is_some_and(|pattern| pattern.fits(frame)) {
+                last = Head::parse(frame, origin.form).map(|head| {
+                    builder.begin_head(frame, &head);
+                    Pattern::of(head, frame)
+                });
             }
-            match (&last, &mut rewritten) {
-                (Some((pattern, traits)), None) => {
-                    builder.index(end - frame.len()..end, pattern.head.text(frame), *traits);
-                }
-                (Some((pattern, traits)), Some(out)) => builder.append(out, frame, pattern.head, *traits),
-                (None, out) => {
-                    let out = out.get_or_insert_with(|| {
-                        let mut out = Vec::with_capacity(body.len() + 1024);
-                        out.extend_from_slice(&body[..offset]);
-                        out
-                    });
-                    builder.append_foreign(out, frame);
-                }
-            }
+            let Some(Pattern { head, .. }) = &last else {
+                splicer.skip_to(end, &mut builder.bytes);
+                builder.append_foreign(frame);
+                continue;
+            };
+            let parts = head.staying(end - frame.len()..end);
+            let at = splicer.put(parts, &builder.middle, &mut builder.bytes);
+            builder.index(at, head.text(frame));
         }
-        Ok(builder.build(rewritten.map_or(body, |bytes| buffer::copy(&bytes))))
+        splicer.skip_to(body.len(), &mut builder.bytes);
+        Ok(builder.build())
     }
 
     /// Takes a text, one message a line; empty lines are skipped, a line over the limit is cut into several
@@ -194,31 +161,32 @@ impl Batch {
     /// # Errors
     /// [`BatchError`] if there are too many: nothing is taken.
     pub fn from_text(text: &[u8], procid: &str, origin: &Origin<'_>) -> Result<Batch, BatchError> {
-        let mut builder = BatchBuilder::new(origin, text.len());
-        let mut out = Vec::with_capacity(text.len() + text.len() / 2);
+        let mut builder = BatchBuilder::new(origin, text.len() + text.len() / 2);
         let time = origin.now.to_rfc3339_opts(SecondsFormat::Micros, false);
         let mut message = Vec::new();
+        write_head(&mut message, LINE_PRI, &time, "-", "token", procid);
+        message.extend_from_slice(b" - - ");
+        let head = Head::parse(&message, Form::Any);
+        if let Some(head) = &head {
+            builder.begin_head(&message, head);
+        }
+        let head_len = message.len();
+        let room = (origin.limit.get() as usize).saturating_sub(head_len).max(4);
         for line in text.split(|&byte| byte == b'\n') {
             let mut rest = line.strip_suffix(b"\r").unwrap_or(line);
             while !rest.is_empty() {
-                message.clear();
-                write_head(&mut message, LINE_PRI, &time, "-", "token", procid);
-                message.extend_from_slice(b" - - ");
-                let room = (origin.limit.get() as usize).saturating_sub(message.len()).max(4);
                 builder.check_room(text.len() - rest.len())?;
                 let (piece, more) = rest.split_at(cut_point(rest, room));
-                message.extend_from_slice(piece);
                 rest = more;
-                match Head::parse(&message, Form::Any) {
-                    Some(head) => {
-                        let traits = builder.begin_head(&message, head);
-                        builder.append(&mut out, &message, head, traits);
-                    }
-                    None => builder.append_foreign(&mut out, &message),
+                message.truncate(head_len);
+                message.extend_from_slice(piece);
+                match &head {
+                    Some(head) => builder.append(&message, head),
+                    None => builder.append_foreign(&message),
                 }
             }
         }
-        Ok(builder.build(buffer::copy(&out)))
+        Ok(builder.build())
     }
 
     /// The messages for which `keep` is true in a buffer of their own, or `None` if that is all of them.
@@ -227,36 +195,33 @@ impl Batch {
         let mut kept = Vec::with_capacity(self.count());
         kept.extend(0..first);
         kept.extend((first + 1..self.count()).filter(|&index| keep(index)));
-        let size = kept.iter().map(|&index| self.frame(index).len() + "65536 ".len()).sum();
+        let size = kept.iter().map(|&index| self.size(index..index + 1)).sum();
         let mut bytes = Buffer::with_capacity(size);
         let mut entries = Vec::with_capacity(kept.len());
         for index in kept {
-            let frame = self.frame(index);
-            bytes.extend_from_slice(itoa::Buffer::new().format(frame.len()).as_bytes());
-            bytes.extend_from_slice(b" ");
-            let start = bytes.len() as u32;
-            bytes.extend_from_slice(frame);
-            entries.push(Entry { start, end: bytes.len() as u32, ..self.entries[index] });
+            let end = (bytes.len() + self.size(index..index + 1)) as u32;
+            bytes.extend_from_slice(&self.bytes[self.framed(index..index + 1)]);
+            entries.push(Entry { start: end - self.frame(index).len() as u32, end, ..self.entries[index] });
         }
         // Heads that only messages had which go now, go too.
         let of_one_head = |one: &Entry, next: &Entry| one.head == next.head;
-        let mut heads = Vec::with_capacity(entries.chunk_by(of_one_head).count());
+        let (mut heads, most) = (Heads::default(), entries.len());
         for run in entries.chunk_by_mut(of_one_head) {
-            heads.push(self.heads[run[0].head as usize]);
-            run.iter_mut().for_each(|entry| entry.head = (heads.len() - 1) as u16);
+            let head = run[0].head as usize;
+            run.iter_mut().for_each(|entry| entry.head = heads.len() as u16);
+            heads.push(*self.heads.head(head), self.heads.left_out(head), most);
         }
-        Some(self.of_entries(bytes.build(), entries.into(), heads.into()))
+        Some(self.of_entries(bytes.build(), entries.into(), heads.settle()))
     }
 
     /// Other messages that came with this batch.
-    fn of_entries(&self, bytes: Bytes, entries: Box<[Entry]>, heads: Box<[SharedHead]>) -> Batch {
+    fn of_entries(&self, bytes: Bytes, entries: Box<[Entry]>, heads: Heads) -> Batch {
         Batch {
             bytes,
             has_notices: self.has_notices && entries.iter().any(|entry| entry.is_notice),
             has_codes: self.has_codes && entries.iter().any(|entry| entry.code.is_some()),
             entries,
             heads,
-            token_name: self.token_name.clone(),
             received: self.received,
             rendered: Mutex::default(),
         }
@@ -267,12 +232,18 @@ impl Batch {
         self.received
     }
 
-    /// The message at `index`; its `app` is as sent, see [`Batch::source`].
+    /// The message at `index`; its `app` is its source, see [`Batch::source`].
     ///
     /// # Panics
     /// If there is none, as all that take an index.
     pub fn message(&self, index: usize) -> Message<'_> {
-        self.head(index).message(self.frame(index))
+        let [host, msgid, structured_data] = self.left_out(index);
+        Message {
+            host: as_text(host),
+            msgid: as_text(msgid),
+            structured_data: (!structured_data.is_empty()).then_some(structured_data),
+            ..self.head(index).message(self.frame(index))
+        }
     }
 
     /// A message's source: its APP-NAME, or the token's name where that stands for the token.
@@ -335,19 +306,24 @@ impl Batch {
         &self.bytes[start as usize..end as usize]
     }
 
-    fn shared_head(&self, index: usize) -> &SharedHead {
-        &self.heads[self.entries[index].head as usize]
+    /// Where the messages of `range` lie in the buffer, counts included.
+    fn framed(&self, range: Range<usize>) -> Range<usize> {
+        let end = |messages: usize| messages.checked_sub(1).map_or(0, |last| self.entries[last].end as usize);
+        end(range.start)..end(range.end)
     }
 
     fn head(&self, index: usize) -> &Head {
-        &self.shared_head(index).head
+        self.heads.head(self.entries[index].head as usize)
     }
 
-    /// TIME, source, PROCID: what every rendered form keeps.
+    /// HOST, MSGID and STRUCTURED-DATA as they came; the last is empty where there was none.
+    fn left_out(&self, index: usize) -> [&[u8]; 3] {
+        self.heads.left_out(self.entries[index].head as usize)
+    }
+
+    /// TIME, source, PROCID: what every form has.
     pub(crate) fn kept(&self, index: usize) -> [&[u8]; 3] {
-        let SharedHead { head, source_is_token_name } = self.shared_head(index);
-        let [time, app, procid] = head.kept(self.frame(index));
-        [time, if *source_is_token_name { self.token_name.as_bytes() } else { app }, procid]
+        self.head(index).kept(self.frame(index))
     }
 }
 
@@ -367,17 +343,11 @@ impl Chunk for Batch {
     }
 
     fn size(&self, range: Range<usize>) -> usize {
-        match (
-            self.entries.get(range.start),
-            range.end.checked_sub(1).and_then(|last| self.entries.get(last)),
-        ) {
-            (Some(first), Some(last)) if !range.is_empty() => (last.end - first.start) as usize,
-            _ => 0,
-        }
+        self.framed(range).len()
     }
 
     fn footprint(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.entries) + size_of_val(&*self.heads)
+        self.bytes.len() + size_of_val(&*self.entries) + self.heads.footprint()
     }
 
     fn upstream(&self, range: Range<usize>) -> Tally<()> {
@@ -391,38 +361,59 @@ impl Chunk for Batch {
     }
 
     fn copy_out(&self, range: Range<usize>) -> Batch {
-        // Frames lie one after the other, so that they can be copied in one piece, and their heads are in their order.
+        // Messages lie one after the other, so that they can be copied in one piece; so do their heads.
+        let framed = self.framed(range.clone());
         let entries = &self.entries[range];
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-            return self.of_entries(Bytes::new(), Box::default(), Box::default());
+        let heads = match (entries.first(), entries.last()) {
+            (Some(first), Some(last)) => first.head as usize..last.head as usize + 1,
+            _ => 0..0,
         };
         let shifted = |entry: &Entry| Entry {
-            start: entry.start - first.start,
-            end: entry.end - first.start,
-            head: entry.head - first.head,
+            start: entry.start - framed.start as u32,
+            end: entry.end - framed.start as u32,
+            head: entry.head - heads.start as u16,
             ..*entry
         };
-        let bytes = buffer::copy(&self.bytes[first.start as usize..last.end as usize]);
-        let heads = &self.heads[first.head as usize..=last.head as usize];
-        self.of_entries(bytes, entries.iter().map(shifted).collect(), heads.into())
+        let entries = entries.iter().map(shifted).collect();
+        self.of_entries(
+            buffer::copy(&self.bytes[framed.clone()]),
+            entries,
+            self.heads.copy_out(heads.clone()),
+        )
     }
 }
 
-/// Entries while a batch is read.
+/// A batch while it is read.
 struct BatchBuilder<'a> {
     origin: &'a Origin<'a>,
+    bytes: Vec<u8>,
     entries: Vec<Entry>,
-    heads: Vec<SharedHead>,
+    heads: Heads,
+    /// What the messages with the newest head have between their time and their text.
+    middle: Vec<u8>,
+    /// Who speaks in them, and whether it is somebody who writes notices.
+    speaker: Speaker,
+    may_be_notices: bool,
     has_notices: bool,
     has_codes: bool,
 }
 
 impl<'a> BatchBuilder<'a> {
     fn new(origin: &'a Origin<'a>, body_len: usize) -> BatchBuilder<'a> {
-        // A guess that fits lines of 128 bytes and more without growing.
-        let entries = Vec::with_capacity(body_len / 128 + 1);
-        let heads = Vec::with_capacity(1);
-        BatchBuilder { origin, entries, heads, has_notices: false, has_codes: false }
+        BatchBuilder {
+            origin,
+            // HOST is the one field that can grow, by three bytes over `-`, while structured data go; and a source
+            // that is a name.
+            bytes: Vec::with_capacity(body_len + body_len / 32 + 64),
+            // A guess that fits lines of 128 bytes and more without growing.
+            entries: Vec::with_capacity(body_len / 128 + 1),
+            heads: Heads::default(),
+            middle: Vec::with_capacity(128),
+            speaker: Speaker::Other,
+            may_be_notices: false,
+            has_notices: false,
+            has_codes: false,
+        }
     }
 
     /// Whether the message at `offset` may still be added.
@@ -435,19 +426,25 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// What is added from here on has this head, which was read from `frame`.
-    fn begin_head(&mut self, frame: &[u8], head: Head) -> Traits {
-        let traits = self.origin.traits(frame, &head);
-        if self.heads.len() == self.heads.capacity() {
-            // Most batches have one; where there are some, there may be as many as messages.
-            self.heads.reserve(if self.heads.len() == 1 { 3 } else { self.entries.capacity() });
+    fn begin_head(&mut self, frame: &[u8], head: &Head) {
+        let [_time, app, procid] = head.kept(frame);
+        let is_token = app == b"token" || app == self.origin.token.as_bytes();
+        let name = self.origin.token_name.as_bytes();
+        let source = if is_token { &name[..cut_point(name, SOURCE_MAX)] } else { app };
+        self.speaker = Speaker::of(source, procid);
+        self.may_be_notices = NOTICE_PROCIDS.contains(&procid);
+        self.middle.clear();
+        for field in [DRAIN_HOST, source, procid, b"-"] {
+            self.middle.extend_from_slice(field);
+            self.middle.push(b' ');
         }
-        self.heads.push(SharedHead { head, source_is_token_name: traits.source_is_token_name });
-        traits
+        let drain_head = head.in_drain_form([DRAIN_HOST, source, procid].map(<[u8]>::len));
+        self.heads.push(drain_head, head.not_kept(frame), self.entries.capacity());
     }
 
-    /// Adds a message with the head that was begun last.
-    fn index(&mut self, at: Range<usize>, text: &[u8], traits: Traits) {
-        let is_notice = traits.writes_notices && text.starts_with(b"Error L1");
+    /// Adds a message with the head that was begun last, which lies there in the buffer, or is to.
+    fn index(&mut self, at: Range<usize>, text: &[u8]) {
+        let is_notice = self.may_be_notices && text.starts_with(b"Error L1");
         self.has_notices |= is_notice;
         self.entries.push(Entry {
             start: at.start as u32,
@@ -457,41 +454,43 @@ impl<'a> BatchBuilder<'a> {
             is_notice,
             code: None,
         });
-        if traits.speaker != Speaker::Other {
-            self.find_code(traits.speaker, text);
+        if self.speaker != Speaker::Other {
+            self.find_code(text);
         }
     }
 
     /// Finds the code of the newest entry. A call of its own, so that other sources' messages do not pay for it.
     #[inline(never)]
-    fn find_code(&mut self, speaker: Speaker, text: &[u8]) {
-        let code = speaker.code(text);
+    fn find_code(&mut self, text: &[u8]) {
+        let code = self.speaker.code(text);
         self.has_codes |= code.is_some();
         if let Some(entry) = self.entries.last_mut() {
             entry.code = code;
         }
     }
 
-    fn append(&mut self, out: &mut Vec<u8>, frame: &[u8], head: Head, traits: Traits) {
-        put_frame(out, [frame]);
-        self.index(out.len() - frame.len()..out.len(), head.text(frame), traits);
+    /// Adds a message whose head was begun last.
+    fn append(&mut self, message: &[u8], head: &Head) {
+        let [beginning, text] = head.staying(0..message.len()).map(|part| &message[part]);
+        put_frame(&mut self.bytes, [beginning, &self.middle, text]);
+        let len = beginning.len() + self.middle.len() + text.len();
+        self.index(self.bytes.len() - len..self.bytes.len(), text);
     }
 
-    fn append_foreign(&mut self, out: &mut Vec<u8>, frame: &[u8]) {
+    fn append_foreign(&mut self, frame: &[u8]) {
         let mut message = Vec::with_capacity(frame.len() + 128);
         let head = foreign::rewrite(frame, self.origin.form, self.origin.now, &mut message);
-        let traits = self.begin_head(&message, head);
-        self.append(out, &message, head, traits);
+        self.begin_head(&message, &head);
+        self.append(&message, &head);
     }
 
-    fn build(self, bytes: Bytes) -> Batch {
+    fn build(self) -> Batch {
         Batch {
-            bytes,
+            bytes: buffer::settle(self.bytes),
             entries: self.entries.into(),
-            heads: self.heads.into(),
+            heads: self.heads.settle(),
             has_notices: self.has_notices,
             has_codes: self.has_codes,
-            token_name: self.origin.token_name.clone(),
             received: self.origin.now,
             rendered: Mutex::default(),
         }

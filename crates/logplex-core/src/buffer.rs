@@ -61,19 +61,23 @@ impl Buffer {
         }
     }
 
-    /// The bytes, in memory of at most a quarter more than they need.
+    /// The bytes, in memory of no more than they need.
     pub fn build(self) -> Bytes {
-        let (capacity, len) = match &self.0 {
-            Memory::Heap(bytes) => (bytes.capacity(), bytes.len()),
-            // What was never written takes no memory.
-            Memory::Mapped { filled, .. } => (*filled, *filled),
-        };
         match self.0 {
-            Memory::Heap(bytes) if len >= MAPPED || capacity > len + len / 4 => copy(&bytes),
-            Memory::Heap(bytes) => bytes.into(),
+            Memory::Heap(bytes) => settle(bytes),
+            // What was never written takes no memory.
             Memory::Mapped { memory, filled } => Bytes::from_owner(memory).slice(..filled),
         }
     }
+}
+
+/// Bytes that rest from here on, in memory of no more than they need.
+pub(crate) fn settle(mut bytes: Vec<u8>) -> Bytes {
+    if bytes.len() >= MAPPED {
+        return copy(&bytes);
+    }
+    bytes.shrink_to_fit();
+    bytes.into()
 }
 
 /// A copy that keeps nothing else alive.

@@ -188,7 +188,7 @@ mod tests {
     /// One message for each `PRI SOURCE PROCID`.
     fn part(messages: &[(u8, &str, &str)]) -> Part<Batch> {
         let origin = Origin {
-            token_name: "named".into(),
+            token_name: "named",
             token: "t.1",
             form: Default::default(),
             limit: FrameLimit::MAX,
@@ -198,7 +198,7 @@ mod tests {
             format!("<{pri}>1 2026-01-02T03:04:05+00:00 host {source} {procid} - - text")
         });
         let frames = Frames::from_messages(texts.collect::<Vec<_>>());
-        let batch = Batch::decode(frames.wire(0..frames.count()), &origin).unwrap();
+        let batch = Batch::decode(&frames.wire(0..frames.count()), &origin).unwrap();
         Part::numbered(batch.into(), 1000)
     }
 
@@ -267,7 +267,7 @@ mod tests {
         let texts = texts.map(|(from, text)| format!("<158>1 2026-01-02T03:04:05+00:00 h {from} - - {text}"));
         let frames = Frames::from_messages(texts);
         let part = |range| {
-            let batch = Batch::read_back(frames.wire(range), DateTime::UNIX_EPOCH).unwrap();
+            let batch = Batch::read_back(&frames.wire(range), DateTime::UNIX_EPOCH).unwrap();
             Part::numbered(batch.into(), 1000)
         };
         let kept = |list: &str, rest: Filter| {
@@ -309,7 +309,7 @@ mod tests {
         let texts = ["GET /a", "GET /b", "", "get /a", "\u{e9}t\u{e9}"];
         let frames = texts.map(|text| format!("<190>1 2026-01-02T03:04:05+00:00 host app web.1 - - {text}"));
         let frames = Frames::from_messages(frames);
-        let batch = Batch::read_back(frames.wire(0..texts.len()), DateTime::UNIX_EPOCH).unwrap();
+        let batch = Batch::read_back(&frames.wire(0..texts.len()), DateTime::UNIX_EPOCH).unwrap();
         let part = Part::whole(batch.into());
         let kept = |grep: &[&str], exclude: &[&str]| {
             let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::new(text).unwrap()).collect();

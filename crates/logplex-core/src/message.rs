@@ -14,6 +14,10 @@ use crate::foreign;
 /// The largest PRI: facility 23, severity 7 (RFC 5424, 6.2.1).
 pub(crate) const PRI_MAX: u8 = 191;
 
+/// Longest head that is strict, up to its structured data, in bytes: what sixteen bits count, with room for what a drain
+/// is sent in place of HOST and APP-NAME. Of a longer one the fields are cut.
+const HEAD_MAX: usize = u16::MAX as usize - 512;
+
 /// One message, borrowed from its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -127,6 +131,9 @@ impl Head {
             }
             None => return None,
         };
+        if structured_data > HEAD_MAX {
+            return None;
+        }
         let drain_like = &frame[host..app - 1] == b"host" && frame.get(msgid..msgid + 2) == Some(b"- ");
         let rest = &frame[structured_data.min(frame.len())..];
         let length = match form {
@@ -140,11 +147,11 @@ impl Head {
         Some(Head {
             pri,
             time: time as u16,
-            host: u16::try_from(host).ok()?,
-            app: u16::try_from(app).ok()?,
-            procid: u16::try_from(procid).ok()?,
-            msgid: u16::try_from(msgid).ok()?,
-            structured_data: u16::try_from(structured_data).ok()?,
+            host: host as u16,
+            app: app as u16,
+            procid: procid as u16,
+            msgid: msgid as u16,
+            structured_data: structured_data as u16,
             structured_data_end: structured_data_end as u32,
             text: text as u32,
         })
@@ -152,17 +159,29 @@ impl Head {
 
     /// The text of the frame that this head was read from.
     pub(crate) fn text<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        &frame[self.text_at()..]
+        &frame[self.text as usize..]
     }
 
-    /// Where the text begins.
-    pub(crate) fn text_at(&self) -> usize {
-        self.text as usize
+    /// Where the parts lie that every form has as they came, `<PRI>1 TIME ` and the text, of a frame that lies there.
+    pub(crate) fn staying(&self, frame: Range<usize>) -> [Range<usize>; 2] {
+        [frame.start..frame.start + self.host as usize, frame.start + self.text as usize..frame.end]
     }
 
-    /// How long `<PRI>1 TIME ` is, which the frame begins with.
-    pub(crate) fn beginning_len(&self) -> usize {
-        self.host as usize
+    /// The head in the form without structured data and with a nil MSGID, of these lengths of HOST, APP-NAME and PROCID.
+    pub(crate) fn in_drain_form(&self, [host, app, procid]: [usize; 3]) -> Head {
+        let app_at = self.host + host as u16 + 1;
+        let procid_at = app_at + app as u16 + 1;
+        let msgid = procid_at + procid as u16 + 1;
+        let text = msgid + b"- ".len() as u16;
+        Head {
+            app: app_at,
+            procid: procid_at,
+            msgid,
+            structured_data: text,
+            structured_data_end: text.into(),
+            text: text.into(),
+            ..*self
+        }
     }
 
     /// The fields that every rendered form keeps: time, app, procid.
@@ -174,22 +193,20 @@ impl Head {
         ]
     }
 
-    /// The fields that only the strict form keeps: host, msgid, structured data, the last as `-` where there is
-    /// none.
+    /// The fields that only the strict form keeps: host, msgid, structured data, the last empty where there is none.
     pub(crate) fn not_kept<'a>(&self, frame: &'a [u8]) -> [&'a [u8]; 3] {
         let structured_data = self.structured_data as usize..self.structured_data_end as usize;
         let msgid = &frame[self.msgid as usize..(self.structured_data as usize).min(frame.len())];
         [
             field(frame, self.host..self.app - 1),
             msgid.strip_suffix(b" ").unwrap_or(msgid),
-            if structured_data.is_empty() { b"-" } else { &frame[structured_data] },
+            if structured_data.is_empty() { b"" } else { &frame[structured_data] },
         ]
     }
 
     pub(crate) fn message<'a>(&self, frame: &'a [u8]) -> Message<'a> {
         let [time, app, procid] = self.kept(frame).map(as_text);
         let [host, msgid, structured_data] = self.not_kept(frame);
-        let has_structured_data = self.structured_data_end > u32::from(self.structured_data);
         Message {
             pri: self.pri,
             time,
@@ -197,7 +214,7 @@ impl Head {
             app,
             procid,
             msgid: as_text(msgid),
-            structured_data: has_structured_data.then_some(structured_data),
+            structured_data: (!structured_data.is_empty()).then_some(structured_data),
             text: self.text(frame),
         }
     }

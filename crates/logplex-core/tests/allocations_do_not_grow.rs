@@ -20,7 +20,7 @@ fn body(messages: usize) -> Bytes {
 /// Decode, filter, ring, take, render in each form: the way of a request's messages through the server.
 fn walk(messages: usize) -> AllocationInfo {
     let origin = Origin {
-        token_name: "app".into(),
+        token_name: "app",
         token: "t.1",
         form: Form::Any,
         limit: FrameLimit::MAX,
@@ -30,7 +30,7 @@ fn walk(messages: usize) -> AllocationInfo {
     let filter = Filter { exclude_ps: vec!["web.1".to_owned()], ..Filter::default() };
     let mut ring = Ring::new(RingLimits::default());
     measure(|| {
-        let batch = Batch::decode(body, &origin).expect("well framed");
+        let batch = Batch::decode(&body, &origin).expect("well framed");
         let part = Part::whole(batch.into());
         let half = filter.apply(&part).expect("half of them");
         assert_eq!(half.messages(), messages / 2);
@@ -42,8 +42,8 @@ fn walk(messages: usize) -> AllocationInfo {
             .map(|part| {
                 let (batch, mut syslog) = (part.chunk(), Vec::new());
                 batch.write_syslog_form(part.range(), "d.1", &mut syslog);
-                let forms = [batch.drain_form(), batch.strict_form()];
-                forms.map(|form| form.wire(part.range()).len()).iter().sum::<usize>() + syslog.len()
+                let forms = [batch.drain_form(part.range()), batch.strict_form().wire(part.range())];
+                forms.map(|form| form.len()).iter().sum::<usize>() + syslog.len()
             })
             .sum();
         assert!(sent > 3 * messages * 80);

@@ -9,13 +9,17 @@ use proptest::prelude::*;
 
 fn batch(body: Bytes, form: Form) -> Batch {
     let origin = Origin {
-        token_name: "app".into(),
+        token_name: "app",
         token: "t.1",
         form,
         limit: FrameLimit::MAX,
         now: DateTime::from_timestamp(1_700_000_000, 0).expect("in range"),
     };
-    Batch::decode(body, &origin).expect("well framed")
+    Batch::decode(&body, &origin).expect("well framed")
+}
+
+fn drain_form(batch: &Batch) -> Bytes {
+    batch.drain_form(0..batch.count())
 }
 
 fn wire(frames: &Frames) -> Bytes {
@@ -45,8 +49,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn a_drains_body_passes_unchanged(messages in vec(message(), 0..8)) {
-        let first = wire(&batch(wire(&Frames::from_messages(&messages)), Form::Any).drain_form());
-        prop_assert_eq!(wire(&batch(first.clone(), Form::Drain).drain_form()), first);
+        let first = drain_form(&batch(wire(&Frames::from_messages(&messages)), Form::Any));
+        prop_assert_eq!(drain_form(&batch(first.clone(), Form::Drain)), first);
     }
 
     #[test]

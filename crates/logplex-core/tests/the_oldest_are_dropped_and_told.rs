@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use logplex_core::message::Form;
 use logplex_core::{
@@ -19,14 +18,9 @@ fn batch(numbers: Range<u64>, text_len: usize) -> Batch {
         format!("<190>1 2026-01-02T03:04:05.678901+00:00 host app web.1 - - {number:0text_len$}")
     });
     let frames = Frames::from_messages(messages);
-    let origin = Origin {
-        token_name: "app".into(),
-        token: "t.1",
-        form: Form::Any,
-        limit: FrameLimit::MAX,
-        now: at(0),
-    };
-    Batch::decode(frames.wire(0..frames.count()), &origin).expect("well framed")
+    let origin =
+        Origin { token_name: "app", token: "t.1", form: Form::Any, limit: FrameLimit::MAX, now: at(0) };
+    Batch::decode(&frames.wire(0..frames.count()), &origin).expect("well framed")
 }
 
 /// Pushes messages `numbers` in batches; message n is sent at second n, as is its batch's last.
@@ -111,13 +105,8 @@ fn larger_messages_are_bounded_by_bytes_and_the_notice_says_so() {
 #[test]
 fn a_batch_of_nothing_is_nothing() {
     let mut ring = Ring::new(RingLimits::default());
-    let origin = Origin {
-        token_name: "app".into(),
-        token: "t.1",
-        form: Form::Any,
-        limit: FrameLimit::MAX,
-        now: at(0),
-    };
-    ring.push(Part::whole(Batch::decode(Bytes::new(), &origin).expect("empty").into()), at(0));
+    let origin =
+        Origin { token_name: "app", token: "t.1", form: Form::Any, limit: FrameLimit::MAX, now: at(0) };
+    ring.push(Part::whole(Batch::decode(b"", &origin).expect("empty").into()), at(0));
     assert_eq!((ring.messages(), ring.parts().count()), (0, 0));
 }

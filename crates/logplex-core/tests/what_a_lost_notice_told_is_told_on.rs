@@ -16,14 +16,9 @@ fn push(ring: &mut Ring<Batch>, procid: &str, texts: &[&str]) {
     let message =
         |text: &&str| format!("<190>1 2026-01-02T03:04:05.678901+00:00 host app {procid} - - {text}");
     let frames = Frames::from_messages(texts.iter().map(message));
-    let origin = Origin {
-        token_name: "app".into(),
-        token: "t.1",
-        form: Form::Any,
-        limit: FrameLimit::MAX,
-        now: now(),
-    };
-    let batch = Batch::decode(frames.wire(0..texts.len()), &origin).expect("well framed");
+    let origin =
+        Origin { token_name: "app", token: "t.1", form: Form::Any, limit: FrameLimit::MAX, now: now() };
+    let batch = Batch::decode(&frames.wire(0..texts.len()), &origin).expect("well framed");
     ring.push(Part::whole(batch.into()), now());
     assert!(ring.ledger().balances());
 }

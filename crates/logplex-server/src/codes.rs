@@ -205,7 +205,7 @@ mod tests {
         let head = "<158>1 2026-01-02T03:04:05+00:00 h heroku";
         let frames =
             Frames::from_messages(texts.iter().map(|text| format!("{head} {text}")).collect::<Vec<_>>());
-        Batch::read_back(frames.wire(0..texts.len()), DateTime::UNIX_EPOCH).unwrap()
+        Batch::read_back(&frames.wire(0..texts.len()), DateTime::UNIX_EPOCH).unwrap()
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {

@@ -361,7 +361,7 @@ mod tests {
     fn part(first: u64, count: usize) -> Part<Batch> {
         let message = "<190>1 2026-01-02T03:04:05+00:00 h app web.1 - - text";
         let frames = Frames::from_messages(std::iter::repeat_n(message, count));
-        Part::numbered(Batch::read_back(frames.wire(0..count), Utc::now()).unwrap().into(), first)
+        Part::numbered(Batch::read_back(&frames.wire(0..count), Utc::now()).unwrap().into(), first)
     }
 
     /// What a reader gets: `+FIRST..END` for messages, `-COUNT` for a hole, `~COUNT` for a bound.

@@ -233,7 +233,7 @@ pub(crate) mod tests {
     /// A part of so many messages, of a time that is past.
     pub(crate) fn part(count: usize) -> Part<Batch> {
         let origin = Origin {
-            token_name: "app".into(),
+            token_name: "app",
             token: "t.1",
             form: Default::default(),
             limit: FrameLimit::MAX,
@@ -241,7 +241,7 @@ pub(crate) mod tests {
         };
         let message = "<190>1 2026-11-21T08:58:16.397290+00:00 shuttle app web.1 - - hello";
         let frames = Frames::from_messages(std::iter::repeat_n(message, count));
-        Part::whole(Batch::decode(frames.wire(0..count), &origin).expect("strict").into())
+        Part::whole(Batch::decode(&frames.wire(0..count), &origin).expect("strict").into())
     }
 
     const TEN: Policy = Policy { messages: 10, bytes: usize::MAX };

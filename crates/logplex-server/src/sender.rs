@@ -232,7 +232,7 @@ impl Sender {
 /// A request with one line of our own, in the form that the destination gets; `None` if it cannot be read, which is
 /// a mistake of ours.
 pub(crate) fn marked(token: &str, destination: &Destination, line: &[u8]) -> Option<Request> {
-    let batch = Batch::read_back(Frames::from_messages([line]).wire(0..1), Utc::now()).ok()?;
+    let batch = Batch::read_back(&Frames::from_messages([line]).wire(0..1), Utc::now()).ok()?;
     let load = Load { parts: vec![Part::whole(Arc::new(batch))], gap: None };
     Some(render(&Token::new(token), destination, &load).0)
 }
@@ -249,21 +249,23 @@ fn render(token: &Token, destination: &Destination, load: &Load) -> (Request, Ve
     });
     let mut body = Vec::with_capacity(load.parts.len() + 1);
     body.extend(notice.map(|notice| Frames::from_messages([notice]).wire(0..1)));
-    let shared = |part: &Part<Batch>| match destination.format {
-        Format::Original => part.chunk().drain_form(),
-        Format::Rfc5424 => part.chunk().strict_form(),
-    };
     let mut rendered = Vec::new();
-    if is_http || destination.format == Format::Rfc5424 {
-        rendered.extend(load.parts.iter().map(shared));
-        let wires = load.parts.iter().zip(&rendered).map(|(part, frames)| frames.wire(part.range()));
-        body.extend(wires);
-    } else {
-        let mut bytes = body.pop().map_or_else(Vec::new, Vec::from);
-        for part in &load.parts {
-            part.chunk().write_syslog_form(part.range(), &token.text, &mut bytes);
+    match (destination.format, is_http) {
+        (Format::Original, true) => {
+            body.extend(load.parts.iter().map(|part| part.chunk().drain_form(part.range())));
         }
-        body.push(bytes.into());
+        (Format::Original, false) => {
+            let mut bytes = body.pop().map_or_else(Vec::new, Vec::from);
+            for part in &load.parts {
+                part.chunk().write_syslog_form(part.range(), &token.text, &mut bytes);
+            }
+            body.push(bytes.into());
+        }
+        (Format::Rfc5424, _) => {
+            rendered.extend(load.parts.iter().map(|part| part.chunk().strict_form()));
+            let wires = load.parts.iter().zip(&rendered).map(|(part, frames)| frames.wire(part.range()));
+            body.extend(wires);
+        }
     }
     let mut request = Request::new(body, messages);
     if is_http {

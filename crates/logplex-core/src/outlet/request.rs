@@ -70,16 +70,18 @@ impl Request {
         self.headers.push((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
     }
 
-    /// Adds everything that goes into the request's head.
+    /// Adds everything that goes into the request's head, of which there is nothing yet.
     pub(super) fn add_headers(&self, same: &SameHeaders, headers: &mut HeaderMap) {
-        headers.extend(same.0.iter().cloned());
-        headers.insert(CONTENT_LENGTH, number(self.body_len() as u64));
-        headers.insert(MSG_COUNT, number(self.messages.into()));
+        for (name, value) in &same.0 {
+            headers.append(name.clone(), value.clone());
+        }
+        headers.append(CONTENT_LENGTH, number(self.body_len() as u64));
+        headers.append(MSG_COUNT, number(self.messages.into()));
         let mut digits = Uuid::encode_buffer();
         let frame_id = HeaderValue::from_str(self.frame_id.simple().encode_upper(&mut digits));
-        headers.insert(FRAME_ID, frame_id.expect("hexadecimal digits are a value"));
+        headers.append(FRAME_ID, frame_id.expect("hexadecimal digits are a value"));
         for (name, value) in self.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
-            headers.append(name, value.clone());
+            headers.append(name.clone(), value.clone());
         }
     }
 }

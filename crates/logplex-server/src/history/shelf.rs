@@ -397,7 +397,7 @@ fn decode(mut first: u64, record: &[u8]) -> anyhow::Result<Vec<Part<Batch>>> {
         if rest.len() < length {
             bail!("a run is cut short");
         }
-        let batch = Batch::read_back(rest.split_to(length), received)?;
+        let batch = Batch::read_back(&rest.split_to(length), received)?;
         if batch.count() != count {
             bail!("a run has another number of messages than it says");
         }
@@ -436,7 +436,7 @@ mod tests {
             format!("<190>1 2026-01-02T03:04:05+00:00 h app web.1 - - line {}", first + number as u64)
         });
         let frames = Frames::from_messages(texts.collect::<Vec<_>>());
-        Part::numbered(Batch::read_back(frames.wire(0..count), Utc::now()).unwrap().into(), first)
+        Part::numbered(Batch::read_back(&frames.wire(0..count), Utc::now()).unwrap().into(), first)
     }
 
     fn numbers(parts: &[Part<Batch>]) -> Vec<u64> {

@@ -1,7 +1,6 @@
 //! `POST /logs`: the door for messages. All of a request is taken, or nothing and the answer says why.
 
 use std::io::Read;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::http::header::RETRY_AFTER;
@@ -12,7 +11,7 @@ use chrono::Utc;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use logplex_core::buffer::{self, Buffer};
+use logplex_core::buffer::Buffer;
 use logplex_core::message::Form;
 use logplex_core::{Batch, Chain, Chunk, FrameError, FrameLimit, Origin};
 use tokio::time::Instant;
@@ -138,12 +137,12 @@ async fn take(
 ) -> Result<(), Refusal> {
     let kind = kind(head)?;
     let gzip = is_gzip(head)?;
-    let length = number::<usize>(head.content_length).flatten();
-    let body = read_body(app, caller, body, length.unwrap_or(0)).await?;
+    let length = number(head.content_length).flatten().unwrap_or(0);
+    let body = read_body(app, caller, body, length).await?;
     let now = Utc::now();
     let forwarded = head.drain_token.is_some();
     let origin = Origin {
-        token_name: token.name.clone(),
+        token_name: &token.name,
         token: &token.id,
         form: match head.format.map(HeaderValue::as_bytes) {
             Some(b"rfc5424") => Form::Strict,
@@ -170,11 +169,11 @@ async fn take(
 
 /// The batch, and the body's length unpacked.
 fn decode(body: Bytes, gzip: bool, kind: Kind, origin: &Origin<'_>) -> Result<(Batch, usize), Refusal> {
-    let body = if gzip { unpack(&body)? } else { body };
-    let body_len = body.len();
+    let unpacked = if gzip { Some(unpack(&body)?) } else { None };
+    let body = unpacked.as_deref().unwrap_or(&body);
     let batch = match kind {
         Kind::Frames => Batch::decode(body, origin),
-        Kind::Lines => Batch::from_text(&body, PLAIN_PROCID, origin),
+        Kind::Lines => Batch::from_text(body, PLAIN_PROCID, origin),
     };
     let batch = batch.map_err(|error| match error.source {
         FrameError::TooMany { .. } => {
@@ -185,7 +184,7 @@ fn decode(body: Bytes, gzip: bool, kind: Kind, origin: &Origin<'_>) -> Result<(B
             Refusal::new(StatusCode::BAD_REQUEST, Rejection::Malformed, text)
         }
     })?;
-    Ok((batch, body_len))
+    Ok((batch, body.len()))
 }
 
 /// Hands the batch over, unless it is a repeat. The token's lock is held until then, so that a repeat of a
@@ -206,20 +205,21 @@ fn publish(
         return;
     }
     state.counts.accepted += messages as u64;
-    state.counts.upstream_dropped += number::<u64>(head.drop_count).flatten().unwrap_or(0);
-    state.counts.upstream_lost += number::<u64>(head.lost_count).flatten().unwrap_or(0);
+    state.counts.upstream_dropped += number(head.drop_count).flatten().unwrap_or(0);
+    state.counts.upstream_lost += number(head.lost_count).flatten().unwrap_or(0);
     app.hub.publish(&token.channel, Arc::new(batch), Producer::Token, now);
 }
 
 /// A header as a number: `None` if it is absent, `Some(None)` if it is none.
-fn number<N: FromStr>(value: Option<&HeaderValue>) -> Option<Option<N>> {
+#[inline(never)]
+fn number(value: Option<&HeaderValue>) -> Option<Option<u64>> {
     value.map(|value| value.to_str().ok()?.trim_ascii().parse().ok())
 }
 
 fn check_count(head: &Head<'_>, messages: usize) -> Result<(), Refusal> {
-    let problem = match number::<usize>(head.msg_count) {
+    let problem = match number(head.msg_count) {
         None => return Ok(()),
-        Some(Some(declared)) if declared == messages => return Ok(()),
+        Some(Some(declared)) if declared == messages as u64 => return Ok(()),
         Some(Some(declared)) => format!("the header says {declared}, the body has {messages}"),
         Some(None) => "the header is not a number".to_owned(),
     };
@@ -228,6 +228,9 @@ fn check_count(head: &Head<'_>, messages: usize) -> Result<(), Refusal> {
 }
 
 fn kind(head: &Head<'_>) -> Result<Kind, Refusal> {
+    if head.content_type.is_some_and(|value| value == "application/logplex-1") {
+        return Ok(Kind::Frames);
+    }
     let value = head.content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split_once(';').map_or(value, |(essence, _)| essence).trim_ascii();
     let is = |kind: &str| essence.eq_ignore_ascii_case(kind);
@@ -259,16 +262,12 @@ fn too_large() -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Rejection::TooLarge, text)
 }
 
-/// Reads a body into one buffer of its own size.
-async fn read_body(
-    app: &App,
-    caller: &Caller,
-    mut body: Incoming,
-    declared: usize,
-) -> Result<Bytes, Refusal> {
-    if declared > BODY_MAX {
+/// Reads a body. A small one stays in the connection's buffer, where the next would come.
+async fn read_body(app: &App, caller: &Caller, mut body: Incoming, declared: u64) -> Result<Bytes, Refusal> {
+    if declared > BODY_MAX as u64 {
         return Err(too_large());
     }
+    let declared = declared as usize;
     let read = async {
         let mut place = None;
         let mut buffer = Buffer::with_capacity(declared);
@@ -280,9 +279,8 @@ async fn read_body(
             let Some(frame) = body.frame().await else { break };
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
             if buffer.is_empty() && data.len() == declared {
-                // All of it in one piece, as small bodies come: one copy, for what rests in rings must not keep
-                // a larger read buffer alive.
-                return Ok(buffer::copy(&data));
+                // All of it in one piece, as small bodies come.
+                return Ok(data);
             }
             if buffer.len() + data.len() > BODY_MAX {
                 return Err(too_large());
@@ -302,9 +300,9 @@ fn broken(error: hyper::Error) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, Rejection::Truncated, text)
 }
 
-fn unpack(body: &Bytes) -> Result<Bytes, Refusal> {
+fn unpack(body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut unpacked = Vec::new();
-    let mut decoder = MultiGzDecoder::new(&body[..]).take(BODY_MAX as u64 + 1);
+    let mut decoder = MultiGzDecoder::new(body).take(BODY_MAX as u64 + 1);
     if let Err(error) = decoder.read_to_end(&mut unpacked) {
         let text = format!("Bad request: the body is not gzip as its Content-Encoding says: {error}");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, Rejection::Gzip, text));
@@ -312,5 +310,5 @@ fn unpack(body: &Bytes) -> Result<Bytes, Refusal> {
     if unpacked.len() > BODY_MAX {
         return Err(too_large());
     }
-    Ok(buffer::copy(&unpacked))
+    Ok(unpacked)
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use logplex_core::{Batch, Chain, Filter, Part};
+use logplex_core::{Chain, Filter, Part};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -205,11 +205,10 @@ pub(super) async fn get_logs(
         return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "failed to fetch channel logs"));
     };
     let messages: usize = parts.iter().map(Part::messages).sum();
-    let wire = |part: &Part<Batch>| part.chunk().drain_form().wire(part.range());
-    let body: Vec<u8> = parts.iter().map(wire).fold(Vec::new(), |mut body, piece| {
-        body.extend_from_slice(&piece);
-        body
-    });
+    let mut body = Vec::with_capacity(parts.iter().map(Part::size).sum());
+    for part in &parts {
+        body.extend_from_slice(&part.chunk().drain_form(part.range()));
+    }
     let headers =
         [("content-type", "application/logplex-1".to_owned()), ("logplex-msg-count", messages.to_string())];
     Ok((headers, body).into_response())

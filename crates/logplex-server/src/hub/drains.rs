@@ -178,7 +178,7 @@ impl Hub {
             return;
         }
         let frames = Frames::from_messages(&messages);
-        match Batch::read_back(frames.wire(0..messages.len()), now) {
+        match Batch::read_back(&frames.wire(0..messages.len()), now) {
             Ok(batch) => self.publish(channel, Arc::new(batch), Producer::Notice, now),
             Err(error) => error!(drain = drain.token, %error, "notice not readable"),
         }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use logplex_core::frame::put_frame;
 use logplex_core::message::Form;
@@ -156,23 +155,23 @@ impl<'a> Intake<'a> {
         if messages == 0 {
             return;
         }
-        // Of its own size, since it may rest in a ring.
-        let frames = Bytes::copy_from_slice(&self.frames);
-        self.frames.clear();
         if let Some(rate) = &self.app.rate
             && !rate.admits(&token.channel.id, messages as usize, Instant::now())
         {
+            self.frames.clear();
             token.count_rejected_messages(messages);
             return self.reject(Rejection::OverRate, messages);
         }
         let origin = Origin {
-            token_name: token.name.clone(),
+            token_name: &token.name,
             token: &token.id,
             form: Form::Any,
             limit: FRAME_MAX,
             now: self.now,
         };
-        match Batch::decode(frames, &origin) {
+        let batch = Batch::decode(&self.frames, &origin);
+        self.frames.clear();
+        match batch {
             Ok(batch) => {
                 debug_assert_eq!(batch.count() as u64, messages);
                 let mut state = lock(&token.state);

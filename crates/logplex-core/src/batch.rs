@@ -41,6 +41,9 @@ const DRAIN_HOST: &[u8] = b"host";
 /// The longest source that a token's name makes, in bytes.
 const SOURCE_MAX: usize = 255;
 
+/// How many bytes of a large body are rendered before they are put where they rest, so that they need not grow there.
+const STAGED: usize = 64 * 1024;
+
 /// Who writes notices of losses: shuttles, and servers whose drains feed this one.
 const NOTICE_PROCIDS: [&[u8]; 2] = [b"log-shuttle", b"logplex"];
 
@@ -386,7 +389,10 @@ impl Chunk for Batch {
 /// A batch while it is read.
 struct BatchBuilder<'a> {
     origin: &'a Origin<'a>,
+    /// What was rendered last; of a small body all.
     bytes: Vec<u8>,
+    /// Of a large body, where the rest lies already.
+    rested: Option<Buffer>,
     entries: Vec<Entry>,
     heads: Heads,
     /// What the messages with the newest head have between their time and their text.
@@ -400,11 +406,13 @@ struct BatchBuilder<'a> {
 
 impl<'a> BatchBuilder<'a> {
     fn new(origin: &'a Origin<'a>, body_len: usize) -> BatchBuilder<'a> {
+        // HOST is the one field that can grow, by three bytes over `-`, while structured data go; and a source that is a
+        // name.
+        let room = body_len + body_len / 32 + 64;
         BatchBuilder {
             origin,
-            // HOST is the one field that can grow, by three bytes over `-`, while structured data go; and a source
-            // that is a name.
-            bytes: Vec::with_capacity(body_len + body_len / 32 + 64),
+            bytes: Vec::with_capacity(room.min(2 * STAGED)),
+            rested: (room > 2 * STAGED).then(|| Buffer::with_capacity(room)),
             // A guess that fits lines of 128 bytes and more without growing.
             entries: Vec::with_capacity(body_len / 128 + 1),
             heads: Heads::default(),
@@ -446,14 +454,21 @@ impl<'a> BatchBuilder<'a> {
     fn index(&mut self, at: Range<usize>, text: &[u8]) {
         let is_notice = self.may_be_notices && text.starts_with(b"Error L1");
         self.has_notices |= is_notice;
+        let rested = self.rested.as_ref().map_or(0, Buffer::len);
         self.entries.push(Entry {
-            start: at.start as u32,
-            end: at.end as u32,
+            start: (rested + at.start) as u32,
+            end: (rested + at.end) as u32,
             ordinal: self.entries.len() as u16,
             head: (self.heads.len() - 1) as u16,
             is_notice,
             code: None,
         });
+        if let Some(rested) = &mut self.rested
+            && self.bytes.len() >= STAGED
+        {
+            rested.extend_from_slice(&self.bytes);
+            self.bytes.clear();
+        }
         if self.speaker != Speaker::Other {
             self.find_code(text);
         }
@@ -485,8 +500,15 @@ impl<'a> BatchBuilder<'a> {
     }
 
     fn build(self) -> Batch {
+        let bytes = match self.rested {
+            None => buffer::settle(self.bytes),
+            Some(mut rested) => {
+                rested.extend_from_slice(&self.bytes);
+                rested.build()
+            }
+        };
         Batch {
-            bytes: buffer::settle(self.bytes),
+            bytes,
             entries: self.entries.into(),
             heads: self.heads.settle(),
             has_notices: self.has_notices,

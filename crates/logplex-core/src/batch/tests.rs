@@ -163,6 +163,30 @@ fn parts_of_a_batch_keep_what_drains_are_not_sent() {
 }
 
 #[test]
+fn a_large_body_is_read_as_a_small_one() {
+    let lines = [
+        "<13>1 2012-07-22T00:06:26Z - a p - - text",
+        "bare",
+        "<13>1 2012-07-22T00:06:26Z h token q ID [x] more",
+    ];
+    let frames: Vec<String> =
+        (0..9000).map(|at| format!("{} {}", lines[at % 7 % 3], "x".repeat(at % 900))).collect();
+    let read = |frames: &[String]| batch(&frames.iter().map(String::as_str).collect::<Vec<_>>());
+    let (whole, mut at) = (read(&frames), 0);
+    assert!(whole.bytes.len() > 4 * 1024 * 1024);
+    for some in frames.chunks(50) {
+        let (small, range) = (read(some), at..at + some.len());
+        assert_eq!(drain_form(&small).as_bytes(), whole.drain_form(range.clone()));
+        assert_eq!(line(&small, 49), line(&whole, range.end - 1));
+        at = range.end;
+    }
+    let text = "a line that is one of many\n".repeat(9000);
+    let text = Batch::from_text(text.as_bytes(), "p", &origin()).expect("not too many");
+    assert_eq!(text.size(0..text.count()), text.bytes.len());
+    assert!((0..text.count()).all(|at| text.drain_form(at..at + 1).ends_with(text.message(at).text)));
+}
+
+#[test]
 fn the_syslog_form_has_the_drains_token_and_one_newline() {
     let batch = batch(&[
         "<174>1 2012-07-22T00:06:26+00:00 somehost erlang console ID [x] Hi from erlang",

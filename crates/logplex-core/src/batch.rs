@@ -393,6 +393,8 @@ struct BatchBuilder<'a> {
     bytes: Vec<u8>,
     /// Of a large body, where the rest lies already.
     rested: Option<Buffer>,
+    /// How many bytes lie there.
+    before: usize,
     entries: Vec<Entry>,
     heads: Heads,
     /// What the messages with the newest head have between their time and their text.
@@ -413,6 +415,7 @@ impl<'a> BatchBuilder<'a> {
             origin,
             bytes: Vec::with_capacity(room.min(2 * STAGED)),
             rested: (room > 2 * STAGED).then(|| Buffer::with_capacity(room)),
+            before: 0,
             // A guess that fits lines of 128 bytes and more without growing.
             entries: Vec::with_capacity(body_len / 128 + 1),
             heads: Heads::default(),
@@ -454,23 +457,29 @@ impl<'a> BatchBuilder<'a> {
     fn index(&mut self, at: Range<usize>, text: &[u8]) {
         let is_notice = self.may_be_notices && text.starts_with(b"Error L1");
         self.has_notices |= is_notice;
-        let rested = self.rested.as_ref().map_or(0, Buffer::len);
         self.entries.push(Entry {
-            start: (rested + at.start) as u32,
-            end: (rested + at.end) as u32,
+            start: (self.before + at.start) as u32,
+            end: (self.before + at.end) as u32,
             ordinal: self.entries.len() as u16,
             head: (self.heads.len() - 1) as u16,
             is_notice,
             code: None,
         });
-        if let Some(rested) = &mut self.rested
-            && self.bytes.len() >= STAGED
-        {
-            rested.extend_from_slice(&self.bytes);
-            self.bytes.clear();
+        if self.bytes.len() >= STAGED {
+            self.lay_down();
         }
         if self.speaker != Speaker::Other {
             self.find_code(text);
+        }
+    }
+
+    /// Puts what was rendered where it rests, if the body is large.
+    #[cold]
+    fn lay_down(&mut self) {
+        if let Some(rested) = &mut self.rested {
+            rested.extend_from_slice(&self.bytes);
+            self.bytes.clear();
+            self.before = rested.len();
         }
     }
 

@@ -24,14 +24,14 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::status::StatusCode;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::ledger::LossReason;
 
+mod answer;
 mod config;
 mod connect;
 mod connection;
@@ -47,20 +47,20 @@ mod retry;
 mod stop;
 pub mod syslog;
 mod tls;
-mod wire;
 
 #[cfg(test)]
 mod tests;
 
+use answer::Head;
 pub use config::OutletConfig;
-use connection::{Body, Connection, PostError};
+use connection::{Connection, PostError};
 pub use endpoint::{Endpoint, EndpointError, Protocol, basic_authorization};
 pub use error::{AttemptError, ConnectError, GivenUp, LastOutcome};
 pub use guard::{AddressGuard, Forbidden};
 pub use probe::{ProbeStep, probe};
 pub use proxy::{Proxies, ProxyError};
 pub use request::Request;
-use request::SameHeaders;
+use request::SameHead;
 pub use retry::RetryPolicy;
 use retry::Verdict;
 pub use stop::Stop;
@@ -119,9 +119,9 @@ pub struct Attempt<'a> {
 pub struct Outlet {
     endpoint: Endpoint,
     config: OutletConfig,
-    /// What is asked for: a path and query, or all of the URL where a proxy has to know it.
-    target: http::uri::Uri,
-    headers: SameHeaders,
+    same_head: SameHead,
+    /// The head of the request under way.
+    head: Vec<u8>,
     /// The connection of the request before. Taken out while in use, so that a cancelled request never
     /// leaves a half-used one behind.
     idle: Option<Box<Connection>>,
@@ -130,13 +130,15 @@ pub struct Outlet {
 impl Outlet {
     /// An outlet without a connection; the first request opens one.
     pub fn new(endpoint: Endpoint, config: OutletConfig) -> Outlet {
-        let (mut target, mut proxy_authorization) = (endpoint.target.clone(), None);
-        if let Some(proxy) = config.proxies.of(&endpoint).filter(|_| !endpoint.is_tls()) {
-            target = endpoint.absolute_target();
-            proxy_authorization = proxy.authorization.clone();
-        }
-        let headers = SameHeaders::new(&endpoint, &config.user_agent, proxy_authorization.as_ref());
-        Outlet { endpoint, config, target, headers, idle: None }
+        // A proxy has to know all of the URL.
+        let same_head = match config.proxies.of(&endpoint).filter(|_| !endpoint.is_tls()) {
+            None => SameHead::new(&endpoint, &endpoint.target, &config.user_agent, None),
+            Some(proxy) => {
+                let target = endpoint.absolute_target();
+                SameHead::new(&endpoint, &target, &config.user_agent, proxy.authorization.as_ref())
+            }
+        };
+        Outlet { endpoint, config, same_head, head: Vec::new(), idle: None }
     }
 
     /// Where the requests go.
@@ -179,7 +181,7 @@ impl Outlet {
                 answer = self.attempt(request, begun, &mut unanswered) => answer,
             };
             let (outcome, retry_after) = match answer {
-                Ok(answer) => (Ok(answer.status), self.keep(answer, stop).await),
+                Ok(answer) => (Ok(answer.head.status), self.keep(answer, stop).await),
                 Err(error) => (Err(error), None),
             };
             let verdict = retry::judge(&outcome, reason);
@@ -248,8 +250,9 @@ impl Outlet {
         let deadline = after(now, self.config.request_timeout);
         let connected_by = deadline.min(after(now, self.config.connect_timeout));
         let stream = connect::connect(&self.endpoint, &self.config, connected_by).await?;
-        let connection = Connection::new(stream).await.map_err(AttemptError::Unsent)?;
-        self.exchange(connection, deadline, request, unanswered).await.map_err(|failed| failed.error)
+        self.exchange(Connection::new(stream), deadline, request, unanswered)
+            .await
+            .map_err(|failed| failed.error)
     }
 
     /// The idle connection, if it can be used again.
@@ -266,41 +269,31 @@ impl Outlet {
         request: &Request,
         unanswered: &mut bool,
     ) -> Result<Answer, PostError> {
-        let mut message = http::Request::new(Body::new(&request.body));
-        *message.method_mut() = http::Method::POST;
-        *message.uri_mut() = self.target.clone();
-        *message.headers_mut() = std::mem::take(&mut connection.spare_headers);
-        request.add_headers(&self.headers, message.headers_mut());
-
+        request.write_head(&self.same_head, &mut self.head);
         // In doubt until the answer comes, so that the doubt remains when this future is dropped.
         let before = std::mem::replace(unanswered, true);
-        let Some(head) = connection.post(message, deadline).await else {
+        let Some(head) = connection.post(&self.head, &request.body, deadline).await else {
             let error = AttemptError::TimedOut(self.config.request_timeout);
             return Err(PostError { error, heard: connection.heard() });
         };
-        if matches!(head, Ok(_) | Err(PostError { error: AttemptError::Unsent(_), .. })) {
-            *unanswered = before;
-        }
-        let (mut head, body) = head?.into_parts();
-        let retry_after = retry::retry_after(&head.headers, SystemTime::now);
-        head.headers.clear();
-        connection.spare_headers = head.headers;
-        Ok(Answer { status: head.status, retry_after, connection, body, deadline })
+        let head = head?;
+        *unanswered = before;
+        Ok(Answer { head, connection, deadline })
     }
 
     /// Reads what is left of an answer, so that its connection can be used again; closes it if that takes
     /// too long or too much. What the answer meant stands either way. Returns its `Retry-After`.
     async fn keep(&mut self, answer: Answer, stop: &mut Stop) -> Option<Duration> {
-        let Answer { mut connection, body, deadline, retry_after, .. } = answer;
+        let Answer { head, mut connection, deadline } = answer;
         let reusable = tokio::select! {
             biased;
-            reusable = connection.discard(body, deadline) => reusable,
+            reusable = connection.discard(head.body, deadline) => reusable && head.keeps_alive,
             () = stopped(stop) => false,
         };
         if reusable {
             self.idle = Some(connection);
         }
-        retry_after
+        head.retry_after
     }
 }
 
@@ -316,10 +309,8 @@ impl fmt::Debug for Outlet {
 
 /// The head of an answer, and what is needed to read the rest of it.
 struct Answer {
-    status: StatusCode,
-    retry_after: Option<Duration>,
+    head: Head,
     connection: Box<Connection>,
-    body: Incoming,
     deadline: Instant,
 }
 

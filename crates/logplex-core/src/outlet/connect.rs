@@ -12,9 +12,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 
+use super::connection::Stream;
 use super::endpoint::Endpoint;
 use super::error::ConnectError;
-use super::wire::Stream;
 use super::{AddressGuard, OutletConfig, proxy};
 
 /// The most addresses of one name that are tried.

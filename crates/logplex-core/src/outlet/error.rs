@@ -60,12 +60,9 @@ pub enum AttemptError {
     /// There was no connection. Nothing was sent.
     #[error("no connection")]
     Connect(#[from] ConnectError),
-    /// The connection ended before the request was begun. Nothing was sent.
-    #[error("the connection ended before the request was sent")]
-    Unsent(#[source] hyper::Error),
     /// The connection broke, or what came is not HTTP. The request may have been taken.
     #[error("the connection broke before an answer came")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] io::Error),
     /// A syslog peer closed the connection before it took all. What it had not acknowledged it has not read.
     #[error("the peer closed the connection")]
     Closed,

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
-    HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
 };
+use http::uri::Uri;
 use uuid::Uuid;
 
 use super::endpoint::Endpoint;
@@ -70,44 +71,50 @@ impl Request {
         self.headers.push((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
     }
 
-    /// Adds everything that goes into the request's head, of which there is nothing yet.
-    pub(super) fn add_headers(&self, same: &SameHeaders, headers: &mut HeaderMap) {
-        for (name, value) in &same.0 {
-            headers.append(name.clone(), value.clone());
-        }
-        headers.append(CONTENT_LENGTH, number(self.body_len() as u64));
-        headers.append(MSG_COUNT, number(self.messages.into()));
+    /// Writes the request's head, `same` ahead.
+    pub(super) fn write_head(&self, same: &SameHead, head: &mut Vec<u8>) {
+        head.clear();
+        head.extend_from_slice(&same.0);
+        let mut digits = itoa::Buffer::new();
+        put_header(head, &CONTENT_LENGTH, digits.format(self.body_len()).as_bytes());
+        put_header(head, &MSG_COUNT, digits.format(self.messages).as_bytes());
         let mut digits = Uuid::encode_buffer();
-        let frame_id = HeaderValue::from_str(self.frame_id.simple().encode_upper(&mut digits));
-        headers.append(FRAME_ID, frame_id.expect("hexadecimal digits are a value"));
+        put_header(head, &FRAME_ID, self.frame_id.simple().encode_upper(&mut digits).as_bytes());
         for (name, value) in self.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
-            headers.append(name.clone(), value.clone());
+            put_header(head, name, value.as_bytes());
         }
+        head.extend_from_slice(b"\r\n");
     }
 }
 
-/// A number as a value, in one allocation where `HeaderValue::from` takes two.
-fn number(number: u64) -> HeaderValue {
-    HeaderValue::from_str(itoa::Buffer::new().format(number)).expect("digits are a value")
+fn put_header(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    for piece in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(piece);
+    }
 }
 
-/// The headers that all of an outlet's requests have.
-pub(super) struct SameHeaders(Vec<(HeaderName, HeaderValue)>);
+/// What the heads of all of an outlet's requests begin with.
+pub(super) struct SameHead(Vec<u8>);
 
-impl SameHeaders {
+impl SameHead {
     pub(super) fn new(
         endpoint: &Endpoint,
+        target: &Uri,
         user_agent: &HeaderValue,
         proxy_authorization: Option<&HeaderValue>,
-    ) -> SameHeaders {
-        let mut headers = vec![
-            (HOST, endpoint.host_header.clone()),
-            (CONTENT_TYPE, HeaderValue::from_static("application/logplex-1")),
-            (USER_AGENT, user_agent.clone()),
-        ];
-        headers.extend(endpoint.authorization.clone().map(|value| (AUTHORIZATION, value)));
-        headers.extend(proxy_authorization.cloned().map(|value| (PROXY_AUTHORIZATION, value)));
-        SameHeaders(headers)
+    ) -> SameHead {
+        let mut head = format!("POST {target} HTTP/1.1\r\n").into_bytes();
+        put_header(&mut head, &HOST, endpoint.host_header.as_bytes());
+        put_header(&mut head, &CONTENT_TYPE, b"application/logplex-1");
+        put_header(&mut head, &USER_AGENT, user_agent.as_bytes());
+        for (name, value) in
+            [(AUTHORIZATION, endpoint.authorization.as_ref()), (PROXY_AUTHORIZATION, proxy_authorization)]
+        {
+            if let Some(value) = value {
+                put_header(&mut head, &name, value.as_bytes());
+            }
+        }
+        SameHead(head)
     }
 }
 

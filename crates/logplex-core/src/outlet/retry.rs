@@ -3,7 +3,6 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderMap, RETRY_AFTER};
 use http::status::StatusCode;
 use tokio::time::Instant;
 
@@ -95,9 +94,7 @@ pub(super) fn judge(outcome: &Result<StatusCode, AttemptError>, so_far: LossReas
 /// As [`judge`], of an attempt without an answer.
 pub(super) fn judge_error(error: &AttemptError, so_far: LossReason) -> Verdict {
     match error {
-        AttemptError::Connect(_) | AttemptError::Unsent(_) | AttemptError::Closed => {
-            Verdict::Again(LossReason::Unreachable)
-        }
+        AttemptError::Connect(_) | AttemptError::Closed => Verdict::Again(LossReason::Unreachable),
         AttemptError::Broken(_)
         | AttemptError::TimedOut(_)
         | AttemptError::Reset(_)
@@ -121,8 +118,8 @@ fn judge_status(status: StatusCode) -> Verdict {
 
 /// How long the peer asks to be left alone (RFC 9110, 10.2.3): seconds or a date. Zero for a date gone by,
 /// `None` for what cannot be read.
-pub(super) fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+pub(super) fn retry_after(value: &[u8], now: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit are a long time, which the caller caps.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
@@ -169,8 +166,7 @@ mod tests {
             ("", None),
         ];
         for (text, expected) in table {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
-            assert_eq!(retry_after(&headers, || now), expected.map(Duration::from_secs), "{text}");
+            assert_eq!(retry_after(text.as_bytes(), || now), expected.map(Duration::from_secs), "{text}");
         }
     }
 

@@ -178,11 +178,27 @@ async fn a_retry_that_would_start_too_late_is_not_waited_for() {
     assert!(told.pauses.is_empty(), "{told:?}");
 }
 
+/// More than the buffers of both sides hold.
+fn large() -> Request {
+    Request::new(vec![Bytes::from(vec![b'x'; 8 * 1024 * 1024]); 4], 1)
+}
+
 #[tokio::test]
 async fn an_answer_that_comes_before_the_request_is_read_counts() {
-    let large = "HTTP/1.1 413 Large\r\nContent-Length: 0\r\n\r\n";
-    let peer = Peer::new([Act::Interrupt(large.to_owned())]).await;
-    let request = Request::new(vec![Bytes::from(vec![b'x'; 8 * 1024 * 1024]); 4], 1);
-    let told = deliver(&mut outlet(&peer.url(), config()), &request).await;
+    let too_large = "HTTP/1.1 413 Large\r\nContent-Length: 0\r\n\r\n";
+    let peer = Peer::new([Act::Interrupt(too_large.to_owned())]).await;
+    let told = deliver(&mut outlet(&peer.url(), config()), &large()).await;
     assert_eq!(told.summary(), "too-large after 1", "{told:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_says_yes_before_it_has_read_all_gets_the_rest() {
+    let mut peer = Peer::new([Act::SayEarly(NO_CONTENT.to_owned())]).await;
+    let mut outlet = outlet(&peer.url(), config());
+    assert_eq!(deliver(&mut outlet, &large()).await.summary(), "204 after 1");
+    peer.until(|log| log.requests.len() == 1).await;
+    assert_eq!(deliver(&mut outlet, &request()).await.summary(), "204 after 1");
+    let log = peer.log();
+    let lengths: Vec<_> = log.requests.iter().map(|seen| seen.body.len()).collect();
+    assert_eq!((lengths, log.connections), (vec![large().body_len(), 12], 1));
 }

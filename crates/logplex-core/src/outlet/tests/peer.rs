@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::outlet::wire::Stream;
+use crate::outlet::connection::Stream;
 
 pub(super) const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
@@ -25,6 +25,8 @@ pub(super) enum Act {
     SayAndClose(String),
     /// Says this when only the head of the request was read, and closes without reading the rest.
     Interrupt(String),
+    /// Says this when only the head of the request was read, and then reads the rest.
+    SayEarly(String),
     /// Closes without a word.
     Close,
     /// Says nothing more.
@@ -130,6 +132,9 @@ async fn secure(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Option<Box
 async fn serve_connection(mut stream: Box<dyn Stream>, script: &mut VecDeque<Act>, log: &watch::Sender<Log>) {
     while let Some((head, mut body)) = read_head(&mut stream).await {
         let act = script.pop_front().unwrap_or(Act::Say(NO_CONTENT.to_owned()));
+        if let Act::SayEarly(text) = &act {
+            stream.write_all(text.as_bytes()).await.expect("the outlet listens");
+        }
         if !matches!(act, Act::Interrupt(_)) {
             read_body(&mut stream, &head, &mut body).await;
         }
@@ -141,6 +146,7 @@ async fn serve_connection(mut stream: Box<dyn Stream>, script: &mut VecDeque<Act
                 stream.shutdown().await.ok();
                 return;
             }
+            Act::SayEarly(_) => {}
             Act::Close => return,
             // Until the outlet closes.
             Act::Hang => drop(stream.read_to_end(&mut Vec::new()).await),

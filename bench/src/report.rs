@@ -210,7 +210,8 @@ const STALLED_NOTE: &str = "10,000 lines of this size to a server whose only dra
      and dropped add up to what was sent, else the run ends with an error. The bound is what may be held by the bytes \
      of a message, its head of 59 bytes and 22 of count and index included: the ring (1,024 messages, 16 MiB at the \
      most), history (1,500, 4 MiB), both with one more request of 100 messages, which may be half used; one drain \
-     request in flight, in whole batches (100 KiB and two requests); and two connections (400 KiB and a request each). The idle server has not yet touched the code that the load runs.";
+     request in flight, in whole batches (100 KiB and two requests); and two connections (400 KiB and a request \
+     each). The idle server has not yet touched the code that the load runs.";
 
 const KEEPING_NOTE: &str = "As above, but 1,500,000 lines, of which the drain keeps one in 1,000, and no history, whose store would fill its \
      buffers in the seconds that this takes. The bound is the ring (1,024 messages, each in a batch of its own: 288 bytes \

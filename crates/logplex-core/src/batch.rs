@@ -198,13 +198,12 @@ impl Batch {
         let mut kept = Vec::with_capacity(self.count());
         kept.extend(0..first);
         kept.extend((first + 1..self.count()).filter(|&index| keep(index)));
-        let size = kept.iter().map(|&index| self.size(index..index + 1)).sum();
-        let mut bytes = Buffer::with_capacity(size);
+        let mut bytes = Buffer::with_capacity(kept.iter().map(|&index| self.size(index..index + 1)).sum());
         let mut entries = Vec::with_capacity(kept.len());
         for index in kept {
-            let end = (bytes.len() + self.size(index..index + 1)) as u32;
             bytes.extend_from_slice(&self.bytes[self.framed(index..index + 1)]);
-            entries.push(Entry { start: end - self.frame(index).len() as u32, end, ..self.entries[index] });
+            let (end, len) = (bytes.len(), self.frame(index).len());
+            entries.push(Entry { start: (end - len) as u32, end: end as u32, ..self.entries[index] });
         }
         // Heads that only messages had which go now, go too.
         let of_one_head = |one: &Entry, next: &Entry| one.head == next.head;

@@ -17,9 +17,11 @@
 //! [`OutletConfig::idle_close`] and its peer has not closed it. A peer may close just then: a failure on a
 //! used connection before a byte of the answer came is tried again at once on a new one, once, as the same
 //! attempt. After the answer up to 64 KiB of its body are read and thrown away, so that the connection can be
-//! used again; a longer one is closed.
+//! used again; a longer one is closed, and one whose end would be a close that the peer did not announce. A peer
+//! that says 2xx before it has read all of a request is sent the rest, and heard out meanwhile.
 //!
-//! It deliberately follows no redirect, pipelines nothing and speaks no HTTP/2: one stream of ordered requests gains nothing from it.
+//! It deliberately follows no redirect, pipelines nothing and speaks no HTTP/2: one stream of ordered requests gains
+//! nothing from it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -285,15 +287,16 @@ impl Outlet {
     /// too long or too much. What the answer meant stands either way. Returns its `Retry-After`.
     async fn keep(&mut self, answer: Answer, stop: &mut Stop) -> Option<Duration> {
         let Answer { head, mut connection, deadline } = answer;
+        let retry_after = head.retry_after;
         let reusable = tokio::select! {
             biased;
-            reusable = connection.discard(head.body, deadline) => reusable && head.keeps_alive,
+            reusable = connection.discard(head, deadline) => reusable,
             () = stopped(stop) => false,
         };
         if reusable {
             self.idle = Some(connection);
         }
-        head.retry_after
+        retry_after
     }
 }
 

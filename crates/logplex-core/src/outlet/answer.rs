@@ -50,22 +50,17 @@ impl Head {
         let status = status.ok_or_else(|| invalid("the status is none"))?;
 
         let (mut length, mut is_chunked, mut retry) = (None, None, None);
-        let mut persists = answer.version == Some(1);
+        let (mut closes, mut stays) = (false, false);
         for header in &*answer.headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             if is("content-length") {
-                length = Some(content_length(header.value, length)?);
+                length = Some(content_length(header.value, length));
             } else if is("transfer-encoding") {
                 // Of several codings the last one says where the body ends.
                 is_chunked = list(header.value).last().map(|coding| coding.eq_ignore_ascii_case(b"chunked"));
             } else if is("connection") {
-                for option in list(header.value) {
-                    if option.eq_ignore_ascii_case(b"close") {
-                        persists = false;
-                    } else if option.eq_ignore_ascii_case(b"keep-alive") && answer.version == Some(0) {
-                        persists = true;
-                    }
-                }
+                closes |= list(header.value).any(|option| option.eq_ignore_ascii_case(b"close"));
+                stays |= list(header.value).any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
             } else if is("retry-after") && retry.is_none() {
                 retry = Some(header.value);
             }
@@ -74,11 +69,14 @@ impl Head {
             _ if status.is_informational() || matches!(status.as_u16(), 204 | 304) => Body::Bytes(0),
             (Some(true), _) => Body::Chunks(0),
             (Some(false), _) | (None, None) => Body::UntilClose,
-            (None, Some(length)) => Body::Bytes(length),
+            (None, Some(length)) => Body::Bytes(length.ok_or_else(|| invalid("the Content-Length is none"))?),
         };
-        // A length and chunks contradict each other; and after 101 the connection is for something else.
-        let is_clear = is_chunked.is_none() || length.is_none();
-        let keeps_alive = persists && is_clear && status != StatusCode::SWITCHING_PROTOCOLS;
+        let is_newest = answer.version == Some(1);
+        // A length and chunks contradict each other, HTTP/1.0 has no chunks, and after 101 the connection is for
+        // something else.
+        let is_clear = is_chunked.is_none() || is_newest && length.is_none();
+        let keeps_alive =
+            !closes && (is_newest || stays) && is_clear && status != StatusCode::SWITCHING_PROTOCOLS;
         let retry_after = retry.and_then(|value| retry_after(value, SystemTime::now));
         Ok(Some((Head { status, retry_after, body, keeps_alive }, len)))
     }
@@ -138,19 +136,16 @@ impl Body {
     }
 }
 
-/// A Content-Length, which may be said several times if it is the same (RFC 9110, 8.6).
-fn content_length(value: &[u8], before: Option<u64>) -> io::Result<u64> {
-    let mut length = before;
-    for said in list(value) {
-        let digits =
-            std::str::from_utf8(said).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let said = digits.and_then(|digits| digits.parse().ok());
-        if said.is_none() || length.is_some() && length != said {
-            return Err(invalid("the Content-Length is none"));
-        }
-        length = said;
-    }
-    length.ok_or_else(|| invalid("the Content-Length is none"))
+/// A Content-Length, after what was said before: it may come several times if it is the same (RFC 9110, 8.6). `None` if it
+/// is no length.
+fn content_length(value: &[u8], before: Option<Option<u64>>) -> Option<u64> {
+    let digits = |said: &[u8]| {
+        let text = std::str::from_utf8(said).ok()?;
+        text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text)?.parse().ok()
+    };
+    let mut said = before.into_iter().chain(list(value).map(digits));
+    let first = said.next()?;
+    if said.all(|length| length == first) { first } else { None }
 }
 
 /// The elements of a header that is a list.
@@ -181,6 +176,7 @@ mod tests {
             ("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Bytes(0), true),
             ("HTTP/1.1 200 OK\r\n\r\n", UntilClose, true),
             ("HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", Bytes(0), true),
+            ("HTTP/1.1 204 No\r\nContent-Length: -1\r\n\r\n", Bytes(0), true),
             ("HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n", Bytes(0), true),
             ("HTTP/1.1 100 Go on\r\n\r\n", Bytes(0), true),
             ("HTTP/1.1 101 Else\r\n\r\n", Bytes(0), false),
@@ -188,6 +184,17 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Chunks(0), true),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", UntilClose, true),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", Chunks(0), false),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: x\r\n\r\n", Chunks(0), false),
+            (
+                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n",
+                Chunks(0),
+                false,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: close, keep-alive\r\n\r\n",
+                Bytes(5),
+                false,
+            ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: x, Close\r\n\r\n", Bytes(5), false),
             ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", Bytes(5), false),
             ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: Keep-Alive\r\n\r\n", Bytes(5), true),

@@ -104,13 +104,15 @@ impl Connection {
             {
                 answer = Some(came);
             }
-            match &answer {
-                Some(Ok(head)) if !head.status.is_success() || self.written != Written::Part => {
-                    Poll::Ready(())
+            if let Some(came) = &mut answer {
+                match came {
+                    Ok(head) if head.status.is_success() && self.written == Written::Part => {
+                        self.hear_out(head, cx);
+                    }
+                    _ => return Poll::Ready(()),
                 }
-                Some(Err(_)) => Poll::Ready(()),
-                _ => self.timer.poll_reached(deadline, cx),
             }
+            self.timer.poll_reached(deadline, cx)
         })
         .await;
         Some(answer?.map_err(|error| PostError { error: AttemptError::Broken(error), heard: self.heard }))
@@ -136,21 +138,35 @@ impl Connection {
     /// The head of the answer proper.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Head>> {
         loop {
-            if !self.came.is_empty()
-                && let Some((head, len)) = Head::read(&self.came)?
-            {
-                self.forget(len);
-                if head.is_interim() {
-                    continue;
-                }
-                return Poll::Ready(Ok(head));
-            }
-            if self.came.len() >= MOST_HEAD {
+            let before = self.came.len();
+            if before >= MOST_HEAD {
                 let problem = format!("the head is longer than {MOST_HEAD} bytes");
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, problem)));
             }
             if ready!(self.poll_read(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            // A head ends with a line and has only so many, so that who sends it byte by byte does not cost more.
+            if !self.came[before..].contains(&b'\n') {
+                continue;
+            }
+            let mut read = 0;
+            while let Some((head, len)) = Head::read(&self.came[read..])? {
+                read += len;
+                if !head.is_interim() {
+                    self.forget(read);
+                    return Poll::Ready(Ok(head));
+                }
+            }
+        }
+    }
+
+    /// Reads what a peer says that has yet to read the rest of a request: it may not read on before.
+    fn hear_out(&mut self, head: &mut Head, cx: &mut Context<'_>) {
+        while let Poll::Ready(Ok(1..)) = self.poll_read(cx) {
+            if self.came.len() > MOST_DISCARDED {
+                self.came.clear();
+                (head.body, head.keeps_alive) = (Body::Bytes(0), false);
             }
         }
     }
@@ -175,9 +191,16 @@ impl Connection {
 
     /// Reads the rest of an answer, until `deadline`, and throws it away. Returns whether the connection can be used
     /// again.
-    pub(super) async fn discard(&mut self, mut body: Body, deadline: Instant) -> bool {
+    pub(super) async fn discard(&mut self, head: Head, deadline: Instant) -> bool {
+        let Head { mut body, keeps_alive, .. } = head;
         let mut left = MOST_DISCARDED;
-        if matches!(body, Body::Bytes(length) if length > left as u64) {
+        let ends = match body {
+            Body::Bytes(length) => length <= left as u64,
+            // A peer that did not say that it closes may never do so.
+            Body::UntilClose => !keeps_alive,
+            Body::Chunks(_) | Body::Trailers => true,
+        };
+        if !ends || self.written != Written::All {
             return false;
         }
         while !body.is_over() {
@@ -196,7 +219,7 @@ impl Connection {
             };
         }
         self.idle_since = Instant::now();
-        self.written == Written::All
+        keeps_alive
     }
 
     /// Looks once, without waiting, whether the peer has closed an idle connection or said more on it than

@@ -13,6 +13,7 @@ fn raw(text: &str) -> Act {
 
 #[tokio::test]
 async fn every_answer_and_every_failure_has_its_end() {
+    let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     let table: Vec<(Vec<Act>, &str)> = vec![
         (vec![Act::Say(NO_CONTENT.to_owned())], "204 after 1"),
         (vec![say("200 OK")], "200 after 1"),
@@ -34,7 +35,8 @@ async fn every_answer_and_every_failure_has_its_end() {
         (vec![raw("HTTP/1.1 101 Switching Protocols\r\n\r\n")], "refused after 1"),
         (vec![say("503 Busy"), say("403 No")], "refused after 2"),
         // An interim answer is not the answer.
-        (vec![Act::Say(format!("HTTP/1.1 100 Continue\r\n\r\n{NO_CONTENT}"))], "204 after 1"),
+        (vec![Act::Say(format!("{go_on}{NO_CONTENT}"))], "204 after 1"),
+        (vec![Act::Say(go_on.repeat(4000) + NO_CONTENT), say("200 OK")], "200 after 2"),
         // No answer: tried again, and remembered whatever comes later.
         (vec![close(), say("200 OK")], "200 after 2"),
         (vec![close(), close(), close()], "unanswered after 3"),
@@ -193,12 +195,16 @@ async fn an_answer_that_comes_before_the_request_is_read_counts() {
 
 #[tokio::test]
 async fn a_peer_that_says_yes_before_it_has_read_all_gets_the_rest() {
-    let mut peer = Peer::new([Act::SayEarly(NO_CONTENT.to_owned())]).await;
-    let mut outlet = outlet(&peer.url(), config());
-    assert_eq!(deliver(&mut outlet, &large()).await.summary(), "204 after 1");
-    peer.until(|log| log.requests.len() == 1).await;
-    assert_eq!(deliver(&mut outlet, &request()).await.summary(), "204 after 1");
-    let log = peer.log();
-    let lengths: Vec<_> = log.requests.iter().map(|seen| seen.body.len()).collect();
-    assert_eq!((lengths, log.connections), (vec![large().body_len(), 12], 1));
+    let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 33554432\r\n\r\n{}", "x".repeat(32 * 1024 * 1024));
+    for (answer, expected, connections) in [(NO_CONTENT, "204 after 1", 1), (long.as_str(), "200 after 1", 2)]
+    {
+        let mut peer = Peer::new([Act::SayEarly(answer.to_owned())]).await;
+        let mut outlet = outlet(&peer.url(), config());
+        assert_eq!(deliver(&mut outlet, &large()).await.summary(), expected);
+        peer.until(|log| log.requests.len() == 1).await;
+        assert_eq!(deliver(&mut outlet, &request()).await.summary(), "204 after 1");
+        let log = peer.log();
+        let lengths: Vec<_> = log.requests.iter().map(|seen| seen.body.len()).collect();
+        assert_eq!((lengths, log.connections), (vec![large().body_len(), 12], connections));
+    }
 }

@@ -392,7 +392,7 @@ struct BatchBuilder<'a> {
     bytes: Vec<u8>,
     /// Of a large body, where the rest lies already.
     rested: Option<Buffer>,
-    /// How many bytes lie there.
+    /// How many bytes lie there. Each message needs it, so it is not asked for.
     before: usize,
     entries: Vec<Entry>,
     heads: Heads,

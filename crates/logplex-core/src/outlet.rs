@@ -132,14 +132,9 @@ pub struct Outlet {
 impl Outlet {
     /// An outlet without a connection; the first request opens one.
     pub fn new(endpoint: Endpoint, config: OutletConfig) -> Outlet {
-        // A proxy has to know all of the URL.
-        let same_head = match config.proxies.of(&endpoint).filter(|_| !endpoint.is_tls()) {
-            None => SameHead::new(&endpoint, &endpoint.target, &config.user_agent, None),
-            Some(proxy) => {
-                let target = endpoint.absolute_target();
-                SameHead::new(&endpoint, &target, &config.user_agent, proxy.authorization.as_ref())
-            }
-        };
+        // Under TLS a proxy sees none of it.
+        let proxy = config.proxies.of(&endpoint).filter(|_| !endpoint.is_tls());
+        let same_head = SameHead::new(&endpoint, proxy, &config.user_agent);
         Outlet { endpoint, config, same_head, head: Vec::new(), idle: None }
     }
 
@@ -174,6 +169,7 @@ impl Outlet {
         if is_due(stop, started) {
             return Err(GivenUp { reason, attempts, last: AttemptError::Stopped.into() });
         }
+        request.write_head(&self.same_head, &mut self.head);
         loop {
             attempts += 1;
             // Stop first: past its instant not even a connection that has just opened is written to.
@@ -271,7 +267,6 @@ impl Outlet {
         request: &Request,
         unanswered: &mut bool,
     ) -> Result<Answer, PostError> {
-        request.write_head(&self.same_head, &mut self.head);
         // In doubt until the answer comes, so that the doubt remains when this future is dropped.
         let before = std::mem::replace(unanswered, true);
         let Some(head) = connection.post(&self.head, &request.body, deadline).await else {

@@ -103,11 +103,6 @@ impl Body {
             let rest = &bytes[read..];
             match self {
                 Body::UntilClose => return Ok(bytes.len()),
-                Body::Bytes(left) => {
-                    let taken = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= taken as u64;
-                    return Ok(read + taken);
-                }
                 Body::Chunks(0) => match httparse::parse_chunk_size(rest)? {
                     Status::Partial => return Ok(read),
                     Status::Complete((len, size)) => {
@@ -115,11 +110,11 @@ impl Body {
                         *self = if size == 0 { Body::Trailers } else { Body::Chunks(size.saturating_add(2)) };
                     }
                 },
-                Body::Chunks(left) => {
+                Body::Bytes(left) | Body::Chunks(left) => {
                     let taken = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= taken as u64;
                     read += taken;
-                    if *left > 0 {
+                    if *self != Body::Chunks(0) {
                         return Ok(read);
                     }
                 }

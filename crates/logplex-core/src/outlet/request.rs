@@ -10,7 +10,6 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
     PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
 };
-use http::uri::Uri;
 use uuid::Uuid;
 
 use super::endpoint::Endpoint;
@@ -97,22 +96,18 @@ fn put_header(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
 pub(super) struct SameHead(Vec<u8>);
 
 impl SameHead {
-    pub(super) fn new(
-        endpoint: &Endpoint,
-        target: &Uri,
-        user_agent: &HeaderValue,
-        proxy_authorization: Option<&HeaderValue>,
-    ) -> SameHead {
+    /// Of requests to an endpoint, through a proxy if there is one: that has to know all of the URL.
+    pub(super) fn new(endpoint: &Endpoint, proxy: Option<&Endpoint>, user_agent: &HeaderValue) -> SameHead {
+        let target = if proxy.is_some() { endpoint.absolute_target() } else { endpoint.target.clone() };
         let mut head = format!("POST {target} HTTP/1.1\r\n").into_bytes();
         put_header(&mut head, &HOST, endpoint.host_header.as_bytes());
         put_header(&mut head, &CONTENT_TYPE, b"application/logplex-1");
         put_header(&mut head, &USER_AGENT, user_agent.as_bytes());
-        for (name, value) in
-            [(AUTHORIZATION, endpoint.authorization.as_ref()), (PROXY_AUTHORIZATION, proxy_authorization)]
-        {
-            if let Some(value) = value {
-                put_header(&mut head, &name, value.as_bytes());
-            }
+        if let Some(value) = &endpoint.authorization {
+            put_header(&mut head, &AUTHORIZATION, value.as_bytes());
+        }
+        if let Some(value) = proxy.and_then(|proxy| proxy.authorization.as_ref()) {
+            put_header(&mut head, &PROXY_AUTHORIZATION, value.as_bytes());
         }
         SameHead(head)
     }

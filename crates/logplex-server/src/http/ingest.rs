@@ -270,24 +270,26 @@ async fn read_body(app: &App, caller: &Caller, mut body: Incoming, declared: u64
     let declared = declared as usize;
     let read = async {
         let mut place = None;
-        let mut buffer = Buffer::with_capacity(declared);
+        // What comes in more than one piece.
+        let mut joined: Option<Buffer> = None;
         loop {
-            let known = declared.max(buffer.len());
+            let len = joined.as_ref().map_or(0, Buffer::len);
+            let known = declared.max(len);
             if known > BODY_LARGE && place.is_none() {
                 place = app.large_bodies.acquire().await.ok();
             }
             let Some(frame) = body.frame().await else { break };
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-            if buffer.is_empty() && data.len() == declared {
+            if len == 0 && data.len() == declared {
                 // All of it in one piece, as small bodies come.
                 return Ok(data);
             }
-            if buffer.len() + data.len() > BODY_MAX {
+            if len + data.len() > BODY_MAX {
                 return Err(too_large());
             }
-            buffer.extend_from_slice(&data);
+            joined.get_or_insert_with(|| Buffer::with_capacity(declared)).extend_from_slice(&data);
         }
-        Ok(buffer.build())
+        Ok(joined.map_or_else(Bytes::new, Buffer::build))
     };
     caller.patience.wait(read, Instant::now() + app.body_timeout).await.unwrap_or_else(|| {
         let text = format!("The body did not arrive within {} s", app.body_timeout.as_secs());
